@@ -1,0 +1,1 @@
+"""An embedded actor-model concurrency engine that makes synthetic data with LLMs."""

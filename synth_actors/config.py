@@ -1,0 +1,179 @@
+"""What may be set, and what does it mean?
+
+Every part is validated once, when it is made; what cannot be honoured yet is refused, never ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from synth_actors.errors import ConfigError
+from synth_actors.providers.base import Provider
+from synth_actors.validated import Validated
+
+Routing = Literal["preference", "least_loaded", "fastest", "cheapest", "weighted"]
+PROVIDERS = ("local", "anthropic", "openai")
+
+
+class Price(Validated):
+    """US dollars per million tokens."""
+
+    input_usd_per_mtok: float = Field(ge=0.0)
+    output_usd_per_mtok: float = Field(ge=0.0)
+    cache_read_usd_per_mtok: float = Field(default=0.0, ge=0.0)
+    cache_write_usd_per_mtok: float = Field(default=0.0, ge=0.0)
+
+
+class CacheConfig(Validated):
+    """How many answers are kept in memory, and for how long.
+
+    The cache holds at most `max_entries` answers and at most `max_bytes` accounted bytes, whichever is reached first; an
+    entry is served for `ttl_s` seconds (None: until it is evicted).  `policy` is "lru".
+    """
+
+    enabled: bool = True
+    max_entries: int = Field(default=10_000, ge=1)
+    max_bytes: int = Field(default=128 * 2**20, ge=1)
+    ttl_s: float | None = Field(default=3600.0, gt=0.0)
+    policy: Literal["lru", "cost"] = "lru"
+    path: str | os.PathLike[str] | None = None
+
+    def _check(self) -> str | None:
+        if self.policy != "lru":
+            return 'policy="cost" comes in a later version; use policy="lru"'
+        if self.path is not None:
+            return "path (the durable tier) comes in a later version; leave it out: the cache lives in memory"
+        return None
+
+
+class Endpoint(Validated):
+    """One model behind one address: provider, model, key, limits, price.
+
+    `provider` is "local", "anthropic", "openai" (any OpenAI-compatible server) or a `Provider` object of your own.
+    `name` is how snapshots, errors and `Request.endpoints` call it; by default the string form without the address.
+    `api_key` wins over `api_key_env`, which wins over the provider's usual variable.  `stream` says whether calls are
+    streamed: "auto" does so when somebody subscribes or `max_tokens` > 1000.  Of the four timeouts, each bounding one
+    attempt, `connect_timeout_s` bounds the connection, `first_token_timeout_s` the wait for the first text of a streamed
+    call, `idle_timeout_s` the gap between two texts, `attempt_timeout_s` the whole.
+    """
+
+    provider: str | Provider
+    model: str = ""
+    name: str = ""
+    base_url: str | None = None
+    api_key: SecretStr | None = None
+    api_key_env: str | None = None
+    weight: float = Field(default=1.0, gt=0.0)
+    max_concurrency: int | None = Field(default=None, ge=1)
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    input_tokens_per_minute: int | None = Field(default=None, ge=1)
+    output_tokens_per_minute: int | None = Field(default=None, ge=1)
+    price: Price | None = None
+    stream: Literal["auto", "always", "never"] = "auto"
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    extra_headers: dict[str, str] = Field(default_factory=dict)
+    verify: bool | str = True
+    connect_timeout_s: float = Field(default=10.0, gt=0.0)
+    first_token_timeout_s: float = Field(default=120.0, gt=0.0)
+    idle_timeout_s: float = Field(default=60.0, gt=0.0)
+    attempt_timeout_s: float = Field(default=600.0, gt=0.0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _absolute(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            raise ValueError("give an absolute address such as http://127.0.0.1:8000/v1")
+        return None if value is None else value.rstrip("/")
+
+    def model_post_init(self, context: Any, /) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self._default_name())
+
+    def _default_name(self) -> str:
+        if not isinstance(self.provider, str):
+            return self.provider.name
+        return f"{self.provider}:{self.model}" if self.model else self.provider
+
+    def _check(self) -> str | None:
+        limits = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
+        for field in limits:
+            if getattr(self, field) is not None:
+                return f"{field} comes in a later version; use max_concurrency to bound this endpoint"
+        if self.weight != 1.0:
+            return 'weight comes in a later version, with routing="weighted"; leave it out'
+        if not isinstance(self.provider, str):
+            return None
+        if self.provider not in PROVIDERS:
+            return _unknown_provider(self.provider)
+        if self.provider != "local" and not self.model:
+            return f"{self.provider!r} needs a model: {self.provider}:MODEL"
+        if self.provider == "local" and (self.base_url or self.api_key or self.api_key_env):
+            return "'local' runs inside this process: base_url, api_key and api_key_env do not apply"
+        return None
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """An endpoint from `PROVIDER[:MODEL][@BASE_URL]`; the last `@http` starts the address.
+
+        Raises:
+            ConfigError: the text has another form; the message shows the right one.
+        """
+        head, at, url = text.rpartition("@http")
+        head, base_url = (head, "http" + url) if at else (text, None)
+        provider, colon, model = head.partition(":")
+        if not colon and "/" in provider and provider.split("/", 1)[0] in PROVIDERS:
+            raise ConfigError(f"endpoint {text!r}: write {provider.replace('/', ':', 1)!r}, with a colon after the provider")
+        if provider not in PROVIDERS:
+            raise ConfigError(f"endpoint {text!r}: {_unknown_provider(provider)}")
+        return cls(provider=provider, model=model, base_url=base_url)
+
+
+def _unknown_provider(provider: str) -> str:
+    return f"unknown provider {provider!r}; use local, anthropic:MODEL or openai:MODEL@BASE_URL"
+
+
+class EngineConfig(Validated):
+    """How the engine runs.
+
+    `max_concurrency` generations run at once; `max_waiting` more requests wait inside, beyond that callers wait at the
+    door (`on_full="wait"`) or get `OverloadedError` ("refuse").  `memory_limit_bytes` bounds the process's resident
+    memory (default: the smaller of 0.8 x the container's limit and what is resident at opening + 512 MiB).  `timeout_s`
+    is the default of `Request.timeout_s`.  A request is tried at most `max_attempts` times; `outage_patience_s` bounds
+    its wait while every endpoint is closed to it.  On a normal exit running requests get `drain_timeout_s` to finish.
+    """
+
+    max_concurrency: int = Field(default=100, ge=1, le=100_000)
+    routing: Routing = "preference"
+    cache: CacheConfig = Field(default_factory=CacheConfig)
+    memory_limit_bytes: int | None = Field(default=None, ge=1)
+    budget_usd: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    max_attempts: int = Field(default=6, ge=1)
+    timeout_s: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    outage_patience_s: float = Field(default=60.0, ge=0.0)
+    max_waiting: int = Field(default=20_000, ge=1)
+    on_full: Literal["wait", "refuse"] = "wait"
+    drain_timeout_s: float = Field(default=10.0, ge=0.0)
+    memory_check_interval_s: float = Field(default=0.25, gt=0.0)
+
+    def _check(self) -> str | None:
+        if self.routing not in ("preference", "least_loaded"):
+            return f'routing={self.routing!r} comes in a later version; use "preference" or "least_loaded"'
+        return None
+
+
+def as_endpoint(value: str | Endpoint | Provider) -> Endpoint:
+    """Whatever may stand for an endpoint, as an `Endpoint`.
+
+    Raises:
+        ConfigError: it is none of a string, an `Endpoint` and a `Provider`.
+    """
+    if isinstance(value, str):
+        return Endpoint.parse(value)
+    if isinstance(value, Endpoint):
+        return value
+    if isinstance(value, Provider) and not isinstance(value, type):
+        return Endpoint(provider=value, model=value.model, name=value.name)
+    raise ConfigError(f"endpoint {value!r}: give a string such as 'local', an Endpoint, or an object that is a Provider")

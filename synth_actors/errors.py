@@ -1,0 +1,84 @@
+"""Whose fault was it, and what did it cost?
+
+Below `SynthActorsError` there are two kinds.  A `GenerationError` may have cost money: it says how many attempts were made,
+what text had arrived and what was used.  Everything else was refused before anything was sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from synth_actors.types import Usage
+
+
+class SynthActorsError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+
+class ConfigError(SynthActorsError, ValueError):
+    """Something the user gave is wrong; the message names the field, the value and the remedy.  Nothing was sent."""
+
+
+class OverloadedError(SynthActorsError):
+    """The engine already holds `max_waiting` requests and `on_full="refuse"`.  Nothing was sent."""
+
+
+class BudgetExceededError(SynthActorsError):
+    """The next call might have passed `budget_usd`, so it was not made.  Nothing was sent for this request."""
+
+
+class EngineClosedError(SynthActorsError):
+    """The engine was closed, or ended by a bug (then `__cause__` is it), before the answer was there.
+
+    `usage` is what a running call had used, None when no call was running.
+    """
+
+    def __init__(self, message: str, *, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class GenerationError(SynthActorsError):
+    """A request was tried and failed.
+
+    `attempts` calls were made; `partial` is the text that had arrived from the last one; `usage` is what this request
+    added to the bill, None when unknown; `retryable` says whether the same request may succeed later; `endpoint` is the
+    name of the endpoint that failed last, None when none was reached.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        attempts: int = 0,
+        partial: str = "",
+        usage: Usage | None = None,
+        retryable: bool = False,
+        endpoint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.attempts = attempts
+        self.partial = partial
+        self.usage = usage
+        self.retryable = retryable
+        self.endpoint = endpoint
+
+
+class DeadlineExceededError(GenerationError, trio.TooSlowError):
+    """`timeout_s` was over before the answer was there."""
+
+
+class RateLimitedError(GenerationError):
+    """Every endpoint that may serve the request was rate limited or closed for longer than `outage_patience_s`.
+
+    `retry_after_s` is when the first of them said it would be open again, None when none said so.
+    """
+
+    retry_after_s: float | None = None
+
+
+class OutputInvalidError(GenerationError):
+    """The model answered, and the answer is not what `output_schema` asks for; `partial` is its whole text."""

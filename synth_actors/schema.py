@@ -1,0 +1,113 @@
+"""What must the output look like, and does it?
+
+One `Output` per kind of schema a request may carry.  Classes are looked at once and remembered; a JSON Schema given as a
+dict is remembered by its canonical text, so that a dict changed by its owner is another schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from synth_actors.errors import ConfigError
+
+if TYPE_CHECKING:
+    from synth_actors.types import OutputFormat
+
+
+class Output:
+    """A schema made ready: `tag` names it in keys, `json_schema` is sent, `parse` validates."""
+
+    __slots__ = ("json_schema", "parse", "tag")
+
+    def __init__(self, tag: bytes, json_schema: dict[str, Any], parse: Callable[[str], Any]) -> None:
+        self.tag = tag
+        self.json_schema = json_schema
+        self.parse = parse
+
+
+def output_of(schema: type[BaseModel] | Mapping[str, Any] | OutputFormat) -> Output:
+    """The `Output` of whatever `Request.output_schema` holds.
+
+    Raises:
+        ConfigError: the dict is no valid JSON Schema; the message says where.
+    """
+    if isinstance(schema, type):
+        return _of_model(schema)
+    if isinstance(schema, Mapping):
+        return _of_text(canonical(schema))
+    own = schema.json_schema()
+    return Output(b"format:" + schema.tag.encode() + b"\0" + canonical(own), own, schema.parse)
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys: equal for equal documents.
+
+    Raises:
+        ConfigError: the document holds something that JSON cannot.
+    """
+    try:
+        return orjson.dumps(dict(document), option=orjson.OPT_SORT_KEYS)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"output_schema: cannot be written as JSON: {exc}") from exc
+
+
+@lru_cache(maxsize=256)
+def _of_model(model: type[BaseModel]) -> Output:
+    json_schema = model.model_json_schema()
+
+    def parse(text: str) -> BaseModel:
+        try:
+            return model.model_validate_json(text)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
+            path = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise ValueError(f"{path}: {first['msg']}") from None
+
+    tag = f"model:{model.__module__}.{model.__qualname__}".encode()
+    return Output(tag + b"\0" + canonical(json_schema), json_schema, parse)
+
+
+@lru_cache(maxsize=256)
+def _of_text(text: bytes) -> Output:
+    document: dict[str, Any] = orjson.loads(text)
+    errors = validator_of(text)
+
+    def parse(answer: str) -> Any:
+        try:
+            value = orjson.loads(answer)
+        except orjson.JSONDecodeError as exc:
+            raise ValueError(f"no JSON: {exc}") from None
+        if (problem := errors(value)) is not None:
+            raise ValueError(problem)
+        return value
+
+    return Output(b"schema:" + text, document, parse)
+
+
+@lru_cache(maxsize=256)
+def validator_of(text: bytes) -> Callable[[Any], str | None]:
+    """A function that says what is wrong with a value, None when nothing is; `text` is a canonical JSON Schema.
+
+    Raises:
+        ConfigError: `text` is no valid JSON Schema.
+    """
+    import jsonschema_rs  # late: only who validates against a dict pays for it
+
+    try:
+        validator = jsonschema_rs.Draft202012Validator(orjson.loads(text), validate_formats=True)
+    except (jsonschema_rs.ValidationError, ValueError) as exc:
+        raise ConfigError(f"output_schema: not a valid JSON Schema: {str(exc).splitlines()[0]}") from None
+
+    def problem(value: Any) -> str | None:
+        if validator.is_valid(value):
+            return None
+        first = next(validator.iter_errors(value))
+        path = ".".join(str(part) for part in first.instance_path) or "the whole"
+        return f"{path}: {first.message}"
+
+    return problem

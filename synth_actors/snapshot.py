@@ -1,0 +1,179 @@
+"""What did the engine do so far, in figures?
+
+Frozen values, JSON-able with `dataclasses.asdict`.  Counters only grow, gauges are what they are at `taken_at_s`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+SERIES = ("response", "queue", "service", "ttft", "cached_response")
+"""The latency series: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySummary:
+    """Percentiles of one series in seconds, from an HDR histogram of 1 us to 1 h with 3 significant digits."""
+
+    count: int = 0
+    mean_s: float = 0.0
+    p50_s: float = 0.0
+    p95_s: float = 0.0
+    p99_s: float = 0.0
+    p999_s: float = 0.0
+    max_s: float = 0.0
+    out_of_range: int = 0  # samples below 0 or above 1 h: counted here, in no percentile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSnapshot:
+    """`follows` are requests that joined a flight; `stale` are lookups that found an expired entry (also misses)."""
+
+    enabled: bool = True
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    follows: int = 0
+    stored: int = 0
+    not_stored: int = 0  # refusals, truncations, and values larger than the whole cache
+    evicted_for_space: int = 0
+    evicted_for_memory: int = 0
+    expired: int = 0
+    entries: int = 0
+    max_entries: int = 0
+    accounted_bytes: int = 0
+    max_bytes: int = 0
+    ttl_s: float | None = None
+    flights: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """Hits per lookup, 0.0 to 1.0; 0.0 before the first lookup."""
+        lookups = self.hits + self.misses + self.follows
+        return self.hits / lookups if lookups else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointSnapshot:
+    """One endpoint: what it was given and what came back.  `cost_usd` is None once an unpriced call was made."""
+
+    name: str
+    model: str
+    state: str = "open"  # "open" takes calls, "paused" waits until a time, "probing" tries one, "fatal" is out for good
+    in_flight: int = 0
+    max_concurrency: int | None = None
+    attempts: int = 0
+    successes: int = 0
+    failures: Mapping[str, int] | None = None  # by Fault value
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+    schema_in_prompt: bool = False  # the endpoint refused structured output; the schema is sent in the prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterSnapshot:
+    """The backlog, and the endpoints by name."""
+
+    backlog: int = 0
+    delayed: int = 0
+    in_flight: int = 0
+    max_concurrency: int = 0
+    concurrency_cap: int = 0  # what the watchdog allows at the moment
+    generators: int = 0  # GeneratorActors started so far
+    retries: int = 0
+    failovers: int = 0
+    abandoned: int = 0  # attempts stopped because nobody waited any more
+    endpoints: Mapping[str, EndpointSnapshot]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySnapshot:
+    """Bytes.  `state` is "ok", "shrinking", "slowed" (concurrency lowered) or "not_reclaimable"."""
+
+    rss_bytes: int = 0
+    peak_rss_bytes: int = 0
+    limit_bytes: int = 0
+    rss_at_open_bytes: int = 0
+    state: str = "ok"
+    shrinks: int = 0
+    released_bytes: int = 0  # accounted bytes that the cache gave up for memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxSnapshot:
+    """One actor's mailbox; waits are from tell to take, handling is time spent in the handler."""
+
+    depth: int = 0
+    peak: int = 0
+    handled: int = 0
+    inline_asks: int = 0
+    mean_wait_s: float = 0.0
+    max_wait_s: float = 0.0
+    mean_handling_s: float = 0.0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Requests by how they ended; submitted = succeeded + failed + cancelled + waiting."""
+
+    submitted: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    waiting: int = 0
+    paid_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+    samples_dropped: int = 0  # latency samples lost because nobody folded them in time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Everything at one moment.  `taken_at_s` is seconds since the engine opened, `wall_time` is Unix time."""
+
+    taken_at_s: float
+    wall_time: float
+    latency: Mapping[str, LatencySummary]
+    cache: CacheSnapshot
+    router: RouterSnapshot
+    memory: MemorySnapshot
+    counters: Counters
+    mailboxes: Mapping[str, MailboxSnapshot]
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Requests that succeeded per second since the engine opened."""
+        return self.counters.succeeded / self.taken_at_s if self.taken_at_s > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One bottleneck: `evidence` are the figures, `remedy` is a concrete setting."""
+
+    kind: str  # "latency" | "throughput" | "memory" | "cache" | "errors"
+    rule: str
+    severity: str  # "low" | "medium" | "high" | "critical"
+    what: str
+    evidence: Mapping[str, float]
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BottleneckReport:
+    """What `analyze` found, most severe first; `recommendations` are the remedies in that order."""
+
+    bottlenecks: tuple[Finding, ...] = ()
+
+    @property
+    def detected(self) -> bool:
+        """Whether anything was found."""
+        return bool(self.bottlenecks)
+
+    @property
+    def recommendations(self) -> tuple[str, ...]:
+        """The remedies, each once, most severe first."""
+        return tuple(dict.fromkeys(finding.remedy for finding in self.bottlenecks))
