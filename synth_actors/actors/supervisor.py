@@ -1,0 +1,95 @@
+"""In which order do actors start and stop, and what happens when one crashes?
+
+An actor with a restart budget is started again after a backoff; one without, or with none left, ends the engine: every
+actor is stopped in order, so that everybody who waits is answered, and then the nursery is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from synth_actors.actors.actor import Actor
+from synth_actors.policy.restart import RestartBudget
+from synth_actors.snapshot import MailboxSnapshot
+
+logger = logging.getLogger("synth_actors")
+
+
+class _Child:
+    """A supervised actor: its scope, its budget, and whether it has ended."""
+
+    __slots__ = ("actor", "budget", "ended", "scope")
+
+    def __init__(self, actor: Actor[Any], budget: RestartBudget | None) -> None:
+        self.actor = actor
+        self.budget = budget
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+
+
+class Supervisor:
+    """Runs actors in one nursery.  They are stopped in the order in which they were started."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.cause: BaseException | None = None  # the bug that ended the engine
+        self._nursery = nursery
+        self._children: dict[str, _Child] = {}
+
+    def start(self, actor: Actor[Any], budget: RestartBudget | None = None) -> None:
+        """Start an actor; with a `budget` it is started again when it crashes."""
+        child = _Child(actor, budget)
+        self._children[actor.name] = child
+        self._nursery.start_soon(self._supervise, child, name=f"synth_actors.{actor.name}")
+
+    async def stop(self, name: str) -> None:
+        """End one actor and wait until it has; then answer what it left unread."""
+        child = self._children[name]
+        child.scope.cancel()
+        with trio.CancelScope(shield=True):  # it ends at its next checkpoint, so this is short
+            await child.ended.wait()
+        child.actor.stop(self.cause)
+
+    def statistics(self) -> dict[str, MailboxSnapshot]:
+        """The mailboxes by actor name."""
+        return {name: self._statistics(child) for name, child in self._children.items()}
+
+    @staticmethod
+    def _statistics(child: _Child) -> MailboxSnapshot:
+        return child.actor.mailbox.statistics(child.budget.spent if child.budget else 0)
+
+    @enable_ki_protection
+    async def _supervise(self, child: _Child) -> None:
+        try:
+            with child.scope:
+                await self._run(child)
+        except Exception as exc:  # the one place that catches what nobody foresaw
+            self._end(exc)
+        finally:
+            child.ended.set()
+
+    async def _run(self, child: _Child) -> None:
+        while True:
+            try:
+                await child.actor.run()
+            except Exception as exc:  # likewise: a crash is judged here and nowhere else
+                delay_s = child.budget.spend(trio.current_time()) if child.budget else None
+                if delay_s is None:
+                    raise
+                logger.warning("%s crashed and starts again in %.2f s", child.actor.name, delay_s, exc_info=exc)
+            await trio.sleep(delay_s)
+
+    def _end(self, cause: BaseException) -> None:
+        """A bug ends the engine: answer everybody, then cancel everything."""
+        if self.cause is None:
+            self.cause = cause
+        for child in self._children.values():
+            child.actor.stop(self.cause)
+        self._nursery.cancel_scope.cancel()
+
+    def __repr__(self) -> str:
+        state = "ended" if self.cause else "running"
+        return f"<Supervisor {state} actors={len(self._children)}>"
