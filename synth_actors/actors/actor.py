@@ -47,6 +47,12 @@ class Actor(ABC, Generic[M]):
         for message in unread:
             self._fail_reply(message, cause)
 
+    def give_up_in_hand(self, cause: BaseException) -> None:
+        """Answer the message whose handling crashed, before this actor starts again."""
+        for message in self._in_hand:
+            self._fail_reply(message, cause)
+        self._in_hand.clear()
+
     def _fail_reply(self, message: M, cause: BaseException | None) -> None:
         reply = getattr(message, "reply", None)
         if isinstance(reply, Reply) and not reply.answered:

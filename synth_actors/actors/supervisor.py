@@ -32,34 +32,38 @@ class _Child:
 
 
 class Supervisor:
-    """Runs actors in one nursery.  They are stopped in the order in which they were started."""
+    """Runs actors in one nursery.  Actors that share a mailbox, such as a pool, have one name and stop together."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.cause: BaseException | None = None  # the bug that ended the engine
         self._nursery = nursery
-        self._children: dict[str, _Child] = {}
+        self._children: dict[str, list[_Child]] = {}
 
     def start(self, actor: Actor[Any], budget: RestartBudget | None = None) -> None:
         """Start an actor; with a `budget` it is started again when it crashes."""
         child = _Child(actor, budget)
-        self._children[actor.name] = child
+        self._children.setdefault(actor.name, []).append(child)
         self._nursery.start_soon(self._supervise, child, name=f"synth_actors.{actor.name}")
 
     async def stop(self, name: str) -> None:
-        """End one actor and wait until it has; then answer what it left unread."""
-        child = self._children[name]
-        child.scope.cancel()
-        with trio.CancelScope(shield=True):  # it ends at its next checkpoint, so this is short
-            await child.ended.wait()
-        child.actor.stop(self.cause)
+        """End the actors of that name and wait until they have; then answer what they left unread."""
+        children = self._children.get(name, [])
+        for child in children:
+            child.scope.cancel()
+        with trio.CancelScope(shield=True):  # they end at their next checkpoint, so this is short
+            for child in children:
+                await child.ended.wait()
+        for child in children:
+            child.actor.stop(self.cause)
 
     def statistics(self) -> dict[str, MailboxSnapshot]:
         """The mailboxes by actor name."""
-        return {name: self._statistics(child) for name, child in self._children.items()}
+        return {name: self._statistics(children) for name, children in self._children.items()}
 
     @staticmethod
-    def _statistics(child: _Child) -> MailboxSnapshot:
-        return child.actor.mailbox.statistics(child.budget.spent if child.budget else 0)
+    def _statistics(children: list[_Child]) -> MailboxSnapshot:
+        restarts = sum(child.budget.spent for child in children if child.budget)
+        return children[0].actor.mailbox.statistics(restarts)
 
     @enable_ki_protection
     async def _supervise(self, child: _Child) -> None:
@@ -79,6 +83,7 @@ class Supervisor:
                 delay_s = child.budget.spend(trio.current_time()) if child.budget else None
                 if delay_s is None:
                     raise
+                child.actor.give_up_in_hand(exc)
                 logger.warning("%s crashed and starts again in %.2f s", child.actor.name, delay_s, exc_info=exc)
             await trio.sleep(delay_s)
 
@@ -86,10 +91,11 @@ class Supervisor:
         """A bug ends the engine: answer everybody, then cancel everything."""
         if self.cause is None:
             self.cause = cause
-        for child in self._children.values():
-            child.actor.stop(self.cause)
+        for children in self._children.values():
+            for child in children:
+                child.actor.stop(self.cause)
         self._nursery.cancel_scope.cancel()
 
     def __repr__(self) -> str:
         state = "ended" if self.cause else "running"
-        return f"<Supervisor {state} actors={len(self._children)}>"
+        return f"<Supervisor {state} actors={sum(map(len, self._children.values()))}>"

@@ -1,0 +1,226 @@
+"""Which values cross a mailbox?
+
+Forward messages are requests (imperative), backward messages are facts (past tense).  Plain slotted dataclasses, compared
+by identity: a message is also the handle by which later messages name it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import trio
+
+from synth_actors.actors.mailbox import Reply
+from synth_actors.providers.base import Fault
+from synth_actors.schema import Output
+from synth_actors.stream import Feed
+from synth_actors.types import Answer, Request, Source, Usage
+
+# ------------------------------------------------------------------------------------------------ engine -> cache
+
+
+@dataclass(slots=True, eq=False)
+class Lookup:
+    """Answer with the entry, or join the flight and answer when it lands.
+
+    `reply` gets an `Answer` (a hit), a `Landed`, or, with `hit_only`, `NO_HIT` at once.  A reader of a stream finds the
+    flight's `feed` here as soon as the lookup was handled.
+    """
+
+    key: bytes
+    request: Request
+    stream: bool
+    submitted_at: float
+    hit_only: bool = False
+    reply: Reply[Any] = field(default_factory=Reply)
+    flight: Any = None
+    feed: Feed | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Abandoned:
+    """Whoever waited for `lookup` has left; its place at the door goes back when this is taken."""
+
+    lookup: Lookup
+
+
+class NoHit(Enum):
+    """The answer to a `hit_only` lookup that found nothing."""
+
+    NO_HIT = 0
+
+
+NO_HIT = NoHit.NO_HIT
+
+# ---------------------------------------------------------------------------------------------- watchdog -> cache
+
+
+@dataclass(slots=True, eq=False)
+class Shrink:
+    """Give up about `wanted_bytes` accounted bytes, coldest first, in bounded turns."""
+
+    wanted_bytes: int
+
+
+@dataclass(slots=True, eq=False)
+class DropExpired:
+    """Drop every expired entry; `reply` gets how many there were."""
+
+    reply: Reply[int] = field(default_factory=Reply)
+
+
+# ------------------------------------------------------------------------------------------------ cache -> router
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """Get this generated.  Exactly one `Generated` answers it, unless a `Drop` takes it back."""
+
+    key: bytes
+    request: Request
+    stream: bool
+    feed: Feed
+    submitted_at: float
+
+
+@dataclass(slots=True, eq=False)
+class Drop:
+    """Nobody waits for `route` any more: unpaid if it is queued, cancelled if it is running."""
+
+    route: Route
+
+
+# -------------------------------------------------------------------------------------------- router -> generator
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One call to one endpoint.  It borrows one token of the limiter from dispatch until `Finished`."""
+
+    route: Route
+    number: int
+    endpoint: str
+    output: Output | None
+    streamed: bool
+    dispatched_at: float
+    is_probe: bool
+    reserved_usd: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    abandoned: bool = False  # cancelled from outside: not the fault of the endpoint
+
+
+@dataclass(slots=True, eq=False)
+class Generate:
+    """Make one attempt.  Whoever takes this owes exactly one `Finished`."""
+
+    attempt: Attempt
+
+
+# -------------------------------------------------------------------------------------------- generator -> router
+
+
+class Ended(Enum):
+    """Reasons for a failure that are not a provider's."""
+
+    ABANDONED = "abandoned"
+    BUDGET = "budget"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True, eq=False)
+class Success:
+    """A whole answer, valid by the request's schema."""
+
+    answer: Answer
+    identity: str
+    usage: Usage
+    dispatched_at: float
+    service_s: float
+    ttft_s: float | None
+
+
+@dataclass(slots=True, eq=False)
+class Failure:
+    """A failed attempt, or a request that was given up.  A value: every waiter makes its own exception from it."""
+
+    fault: Fault | Ended
+    message: str
+    endpoint: str | None
+    usage: Usage
+    partial: str = ""
+    retry_after_s: float | None = None
+    truncated: bool = False  # cut at max_tokens: the same request would be cut again
+    cause: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Finished:
+    """The attempt is over and its token is back."""
+
+    attempt: Attempt
+    result: Success | Failure
+
+
+# ------------------------------------------------------------------------------------------------ router -> cache
+
+
+@dataclass(slots=True, eq=False)
+class Generated:
+    """What became of a `Route`.  `usage` sums all its attempts, `attempts` counts them."""
+
+    route: Route
+    result: Success | Failure
+    attempts: int
+    usage: Usage
+
+
+# ------------------------------------------------------------------------------------------------ cache -> engine
+
+
+@dataclass(slots=True, eq=False)
+class Landed:
+    """A flight's answer for one waiter; `usage` is what this waiter adds to the bill."""
+
+    answer: Answer
+    usage: Usage
+    source: Source
+    attempts: int
+    queue_s: float
+    service_s: float
+    ttft_s: float | None
+
+
+# ---------------------------------------------------------------------------------- watchdog and engine -> router
+
+
+@dataclass(slots=True, eq=False)
+class SetConcurrencyCap:
+    """At most `cap` attempts at once from now on; those above it may finish."""
+
+    cap: int
+
+
+@dataclass(slots=True, eq=False)
+class CloseRouter:
+    """Fail the backlog, cancel the attempts; `reply` gets True when the last one has finished."""
+
+    reply: Reply[bool] = field(default_factory=Reply)
+
+
+# -------------------------------------------------------------------------------- engine -> metrics and watchdog
+
+
+@dataclass(slots=True, eq=False)
+class TakeSnapshot:
+    """Fold what is waiting; `reply` gets the `Snapshot`."""
+
+    reply: Reply[Any] = field(default_factory=Reply)
+
+
+@dataclass(slots=True, eq=False)
+class Optimize:
+    """Drop expired entries and trim; `reply` gets the resident bytes that were really given back."""
+
+    reply: Reply[int] = field(default_factory=Reply)

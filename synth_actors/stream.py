@@ -1,0 +1,41 @@
+"""How do many readers follow one paid call?
+
+Chunks are data, not messages.  Each attempt owns one append-only list of texts, the `Feed` of a flight points at the list
+of the current attempt, and a subscriber reads through a cursor at its own pace: it blocks nobody and holds no token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth_actors.actors.mailbox import Reply
+
+
+class Texts:
+    """What one attempt has said so far.  `broken` is set when the attempt failed."""
+
+    __slots__ = ("broken", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.broken = False
+
+
+class Feed:
+    """The attempts of one flight, and who reads along."""
+
+    __slots__ = ("current", "readers")
+
+    def __init__(self) -> None:
+        self.current: Texts | None = None
+        self.readers: set[Reply[Any]] = set()
+
+    def begin(self) -> Texts:
+        """Start the list of a new attempt."""
+        self.current = Texts()
+        return self.current
+
+    def wake(self) -> None:
+        """Tell every reader to look again."""
+        for reader in self.readers:
+            reader.nudge()
