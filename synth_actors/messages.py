@@ -12,8 +12,8 @@ from typing import Any
 
 import trio
 
-from synth_actors.actors.mailbox import Reply
 from synth_actors.providers.base import Fault
+from synth_actors.reply import Reply
 from synth_actors.schema import Output
 from synth_actors.stream import Feed
 from synth_actors.types import Answer, Request, Source, Usage

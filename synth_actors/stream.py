@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from synth_actors.actors.mailbox import Reply
+from synth_actors.reply import Reply
 
 
 class Texts:

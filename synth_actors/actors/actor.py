@@ -14,7 +14,8 @@ from typing import Generic, TypeVar
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from synth_actors.actors.mailbox import Mailbox, Reply, closed_error
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.reply import Reply, closed_error
 
 M = TypeVar("M")
 

@@ -9,110 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
-from trio.lowlevel import Abort, Task, enable_ki_protection
+from trio.lowlevel import enable_ki_protection
 
-from synth_actors.errors import EngineClosedError
+from synth_actors.reply import Failed, Reply
 from synth_actors.snapshot import MailboxSnapshot
 
 M = TypeVar("M")
-R = TypeVar("R")
 
 INLINE_RUN = 64
 """Inline asks in a row before a real checkpoint, so that a caller that only gets hits still lets others run."""
-
-
-class _Empty:
-    """The value of a reply that was not answered yet."""
-
-
-_EMPTY = _Empty()
-
-
-class Failed:
-    """A failure travels as a value: every waiter makes its own exception from `make`, so that none is shared."""
-
-    __slots__ = ("make",)
-
-    def __init__(self, make: Callable[[], Exception]) -> None:
-        self.make = make
-
-
-class Reply(Generic[R]):
-    """A slot for one answer and at most one parked task.
-
-    The abort function only clears the slot: rescheduling a task that was cancelled would end the whole trio run.
-    """
-
-    __slots__ = ("_task", "_value")
-
-    def __init__(self) -> None:
-        self._value: R | Failed | _Empty = _EMPTY
-        self._task: Task | None = None
-
-    @property
-    def answered(self) -> bool:
-        """Whether `send` or `fail` was called."""
-        return self._value is not _EMPTY
-
-    @enable_ki_protection
-    def send(self, value: R | Failed) -> None:
-        """Answer.  Raises `RuntimeError` if it was answered before: a reply is answered exactly once."""
-        if self._value is not _EMPTY:
-            raise RuntimeError("this reply was answered before")
-        self._value = value
-        self.nudge()
-
-    def fail(self, make: Callable[[], Exception]) -> None:
-        """Answer with a failure; the waiter raises its own `make()`."""
-        self.send(Failed(make))
-
-    @enable_ki_protection
-    def nudge(self) -> None:
-        """Wake whoever is parked in `park`, answered or not."""
-        task = self._task
-        if task is not None:
-            self._task = None
-            trio.lowlevel.reschedule(task)
-
-    async def park(self) -> None:
-        """Wait for the next `send`, `fail` or `nudge`.  Cancellation leaves the reply as it is."""
-        self._task = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort)
-
-    async def wait(self) -> R | Failed:
-        """The answer or the failure, as a value.  No checkpoint when it is there already."""
-        while self._value is _EMPTY:
-            await self.park()
-        return self._value  # type: ignore[return-value]
-
-    def take(self) -> R | Failed | None:
-        """The answer or the failure if it is there, else None."""
-        return None if self._value is _EMPTY else self._value  # type: ignore[return-value]
-
-    def _abort(self, _raise_cancel: Callable[[], Any]) -> Abort:
-        self._task = None
-        return Abort.SUCCEEDED
-
-    def __repr__(self) -> str:
-        state = "answered" if self.answered else "awaited" if self._task else "open"
-        return f"<Reply {state}>"
-
-
-class Ask(Protocol[R]):
-    """A message that wants an answer."""
-
-    reply: Reply[R]
-
-
-def closed_error(who: str, cause: BaseException | None) -> EngineClosedError:
-    """A fresh `EngineClosedError` of one waiter, from the shared cause."""
-    reason = f" by {type(cause).__name__}: {cause}" if cause is not None else ""
-    error = EngineClosedError(f"{who} was closed{reason}")
-    error.__cause__ = cause
-    return error
 
 
 class Mailbox(Generic[M]):

@@ -78,7 +78,7 @@ class Supervisor:
     async def _run(self, child: _Child) -> None:
         while True:
             try:
-                await child.actor.run()
+                return await child.actor.run()
             except Exception as exc:  # likewise: a crash is judged here and nowhere else
                 delay_s = child.budget.spend(trio.current_time()) if child.budget else None
                 if delay_s is None:

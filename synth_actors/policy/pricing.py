@@ -1,0 +1,28 @@
+"""What did it cost, and what may it cost at most?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from synth_actors.policy.endpoints import Prices
+from synth_actors.types import Usage
+
+
+def priced(usage: Usage, price: Prices | None) -> Usage:
+    """`usage` with its dollars; None dollars when tokens were used and the price is not known."""
+    if price is None:
+        used = usage.input_tokens or usage.output_tokens or usage.cache_read_tokens or usage.cache_write_tokens
+        return replace(usage, cost_usd=None if used else 0.0)
+    micro_usd = (
+        usage.input_tokens * price.input_usd_per_mtok
+        + usage.output_tokens * price.output_usd_per_mtok
+        + usage.cache_read_tokens * price.cache_read_usd_per_mtok
+        + usage.cache_write_tokens * price.cache_write_usd_per_mtok
+    )
+    return replace(usage, cost_usd=micro_usd / 1e6)
+
+
+def upper_estimate_usd(input_bytes: int, max_tokens: int, price: Prices) -> float:
+    """The most one call may cost: a token has at least one byte, and the answer at most `max_tokens` tokens."""
+    input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
+    return (input_bytes * input_usd + max_tokens * price.output_usd_per_mtok) / 1e6
