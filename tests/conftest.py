@@ -15,7 +15,7 @@ FULL_SOAK = 100_000
 KEYS = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 
 # Shared machines are slow at random, so no example has a deadline; the same examples in every run, so that a red test
-# stays red.  A property marked `soak` is tried twenty times as often by `make soak`, where the seed decides on the examples.
+# stays red.  `make soak` tries a property marked `soak` twenty times as often, with examples that its seed decides on.
 settings.register_profile("test", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("soak", parent=settings.get_profile("test"), max_examples=2000, derandomize=False)
 settings.load_profile("test")
