@@ -111,6 +111,7 @@ def test_a_key_has_sixteen_bytes() -> None:
         ({"extra": {"n": 0.0}}, {"extra": {"n": -0.0}}),
         ({"extra": {"n": (1, 2)}}, {"extra": {"n": [1, 2]}}),
         ({"extra": {"a": 1, "b": {"c": 2, "d": 3}}}, {"extra": {"b": {"d": 3, "c": 2}, "a": 1}}),
+        ({"extra": {"a": 10**30, "b": 1}}, {"extra": {"b": 1, "a": 10**30}}),
         ({"output_schema": {"a": 1, "b": 2}}, {"output_schema": {"b": 2, "a": 1}}),
         ({"output_schema": Own("a", {})}, {"output_schema": Own("a", {})}),
     ],
