@@ -1,9 +1,9 @@
 """Which events are in this stream of bytes?
 
-Server-sent events as the WHATWG HTML standard has them (section 9.2.6, "Interpreting an event stream"): lines end in LF,
-CR or CRLF, a leading byte order mark is dropped, comments and unknown fields are ignored, several `data` lines are joined
-by LF, an event without data is none, and an event that is not followed by an empty line is dropped.  Pure and incremental:
-the cuts between two calls of `feed` mean nothing, whether they fall inside a CRLF, a field or a UTF-8 character.
+Server-sent events as the WHATWG HTML standard has them (section 9.2.6, "Interpreting an event stream"): lines end in
+LF, CR or CRLF, a leading byte order mark is dropped, comments and unknown fields are ignored, several `data` lines are
+joined by LF, an event without data is none, and an event that is not followed by an empty line is dropped.  Pure and
+incremental: the cuts between two calls of `feed` mean nothing, be they inside a CRLF, a field or a UTF-8 character.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""Which HTTP client does an endpoint get, and how is its answer read?
+
+The one place that makes an `httpx2.AsyncClient`: another transport goes in here.  It reads proxies and
+`SSL_CERT_FILE` from the environment as httpx2 does, follows no redirects (a key is sent only where the user said),
+and bounds only the connecting: every other deadline is the engine's, which cancels.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import orjson
+import trio
+
+from synth_actors.errors import ConfigError
+from synth_actors.providers.base import ProviderError
+from synth_actors.wire.sse import Event, EventParser, EventTooLongError
+
+if TYPE_CHECKING:
+    from synth_actors.config import Endpoint
+    from synth_actors.providers.http_errors import Reporter
+
+KEEPALIVE_S = 4.0
+"""Idle connections are dropped before the 5 s after which uvicorn, Node and llama.cpp drop them: no race to lose."""
+
+LINGER_S = 0.5
+"""How long the end of a body may follow its terminal event, so that the connection can be used again."""
+
+
+def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
+    """A client for one endpoint, whose pool never limits: the engine does.
+
+    Raises:
+        ConfigError: `verify` names no certificate file, or the environment names a proxy that cannot be used.
+    """
+    try:
+        return httpx2.AsyncClient(
+            verify=_verify(endpoint),
+            timeout=httpx2.Timeout(connect=endpoint.connect_timeout_s, read=None, write=None, pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
+            follow_redirects=False,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as exc:
+        raise ConfigError(f"endpoint {endpoint.name!r}: the proxy in the environment cannot be used: {exc}") from exc
+
+
+def _verify(endpoint: Endpoint) -> ssl.SSLContext | bool:
+    path = endpoint.verify
+    if isinstance(path, bool):
+        return path
+    try:
+        if os.path.isdir(path):
+            return ssl.create_default_context(capath=path)
+        return ssl.create_default_context(cafile=path)
+    except OSError as exc:  # ssl.SSLError is one
+        raise ConfigError(
+            f"endpoint {endpoint.name!r}: verify={path!r}: no certificates there ({exc});"
+            " give a PEM file, a folder or True"
+        ) from exc
+
+
+def parse_json(text: bytes | str, report: Reporter) -> dict[str, Any]:
+    """One JSON object.
+
+    Raises:
+        ProviderError: it is something else (FAILED).
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as exc:
+        shown = text[:80]
+        raise report.failed(f"the answer is no JSON ({exc}): {shown!r}") from exc
+    if not isinstance(value, dict):
+        raise report.failed(f"the answer is no JSON object: {text[:80]!r}")
+    return value
+
+
+@asynccontextmanager
+async def events_of(response: httpx2.Response, report: Reporter) -> AsyncIterator[AsyncGenerator[Event, None]]:
+    """The events of a streamed answer, which the caller closes."""
+    kind = response.headers.get("content-type", "")
+    if "json" in kind or "html" in kind:  # an error page, or a server that ignores `stream`
+        raise _no_stream(kind, await response.aread(), report)
+    async with aclosing(_events(response, report)) as events:
+        yield events
+
+
+def _no_stream(kind: str, body: bytes, report: Reporter) -> ProviderError:
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.loads(body)
+        if isinstance(value, dict) and "error" in value:
+            return report.of_body(value)
+    return report.failed(f"a stream was asked for, {kind} came: {body[:80]!r}")
+
+
+async def _events(response: httpx2.Response, report: Reporter) -> AsyncGenerator[Event, None]:
+    parser = EventParser()
+    async with aclosing(response.aiter_bytes()) as chunks:
+        async for chunk in chunks:
+            try:
+                events = parser.feed(chunk)
+            except EventTooLongError as exc:
+                raise report.failed(str(exc)) from exc
+            for event in events:
+                yield event
+
+
+async def read_to_the_end(events: AsyncGenerator[Event, None]) -> None:
+    """Take what may follow the terminal event, briefly: only a body read to its end leaves a usable connection."""
+    with trio.move_on_after(LINGER_S), suppress(httpx2.HTTPError, ProviderError):
+        async for _ in events:
+            pass

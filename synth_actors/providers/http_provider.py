@@ -1,0 +1,228 @@
+"""What do the providers that speak HTTP have in common?
+
+One call: build the body, send it, read one JSON object or a stream of events into a `Progress`, and make a
+`Completion` of it, or a `ProviderError`.  The adapters add only their wire format: what the body looks like and
+what an answer means.
+
+A JSON Schema is sent as the API's own structured output.  Where the endpoint refuses it, `schema_in_prompt` is set,
+the call fails with SCHEMA_REFUSED, and from then on the schema is asked for in the system text.  It is set, too,
+when a whole answer to a structured call is plainly no JSON: then the server ignored the schema, and the model never
+saw it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import httpx2
+
+from synth_actors.providers.access import access_of
+from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
+from synth_actors.providers.http_client import events_of, open_client, parse_json, read_to_the_end
+from synth_actors.providers.http_errors import Reporter, read_error, refuses_schema, shows
+from synth_actors.providers.json_only import AnswerText, JsonOnly, plainly_no_json
+from synth_actors.providers.schema_subset import in_words
+from synth_actors.types import NO_USAGE, Usage
+
+if TYPE_CHECKING:
+    from synth_actors.config import Endpoint
+    from synth_actors.types import StopReason
+    from synth_actors.wire.sse import Event
+
+_OURS = frozenset({"model", "messages", "stream"})
+
+_UNKNOWN_USAGE = Usage(cost_usd=None)
+"""Of a whole answer whose server did not say what was used: no tokens are known, and neither is the cost."""
+
+TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL)
+
+
+@dataclass(slots=True)
+class Progress:
+    """What is known of one answer so far."""
+
+    text: AnswerText
+    structured: bool  # the schema was sent as the API's own structured output
+    usage: Usage | None = None  # None until the server says what was used
+    stop_reason: StopReason | None = None
+    model: str | None = None
+    refused: bool = False  # the server said so in a text of its own, apart from the reason to stop
+    ended: bool = False  # the terminal event was read
+
+
+class HttpProvider(ABC):
+    """The frame of one call over HTTP; an adapter fills in its wire format."""
+
+    foreign_errors: ClassVar[tuple[type[Exception], ...]] = TRANSPORT_ERRORS
+    """What the client library raises; translated once, here."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        access = access_of(endpoint)
+        for name in _OURS & endpoint.extra_body.keys():
+            # A plain ConfigError belongs to the configuration; a request with the same mistake is REJECTED below.
+            raise _ours_error(f"endpoint {endpoint.name!r}: extra_body", name)
+        self.name = endpoint.name
+        self.model = endpoint.model
+        self.identity = f"{endpoint.provider}|{endpoint.model}|{access.base_url}"
+        self.schema_in_prompt = False
+        self._access = access
+        self._extra_body = endpoint.extra_body
+        self._report = Reporter(endpoint.name, access.key or "")
+        self._http = open_client(endpoint)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} at {self._access.base_url}>"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def generate(self, call: Call, emit: Emit | None) -> Completion:
+        """Make one call; see `Provider.generate`."""
+        schema = None if self.schema_in_prompt or call.json_schema is None else self._subset(call.json_schema)
+        in_prompt = call.json_schema is not None and schema is None
+        only = JsonOnly(call.json_schema) if in_prompt and call.json_schema is not None else None
+        progress = Progress(AnswerText(emit, only), structured=schema is not None)
+        body = self._with_extras(self._body(call, schema), call)
+        cause: Exception
+        try:
+            await (self._fetch(body, progress) if emit is None else self._follow(body, progress))
+            return self._completion(call, progress)
+        except ProviderError as exc:
+            exc.usage = progress.usage or exc.usage
+            raise
+        except self.foreign_errors as exc:
+            cause = exc
+        failure = self._translated(cause, progress)
+        raise failure from (None if shows(cause, self._access.key or "") else cause)
+
+    # What an adapter says.
+
+    @abstractmethod
+    def _subset(self, schema: dict[str, Any]) -> dict[str, Any] | None:
+        """The part of the schema that the API takes; None when it has to be asked for in words."""
+
+    @abstractmethod
+    def _body(self, call: Call, schema: dict[str, Any] | None) -> dict[str, Any]:
+        """The body of the call, without `stream` and extras; `schema` is what `_subset` gave."""
+
+    @abstractmethod
+    async def _post(self, body: dict[str, Any], *, stream: bool) -> httpx2.Response:
+        """Send it; a streamed answer comes back unread."""
+
+    @abstractmethod
+    def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
+        """Read a whole answer."""
+
+    @abstractmethod
+    def _read_event(self, event: Event, progress: Progress) -> None:
+        """Read one event of a streamed answer."""
+
+    def _streamed(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "stream": True}
+
+    @abstractmethod
+    def _whole_at_eof(self, progress: Progress) -> bool:
+        """Whether a stream that ended without its terminal event holds the whole answer all the same."""
+
+    def _translated(self, exc: Exception, progress: Progress) -> ProviderError:
+        return self._report.of_transport(exc, progress.usage or NO_USAGE)
+
+    # What they share.
+
+    def _system(self, call: Call, schema: dict[str, Any] | None) -> str | None:
+        """The system text, with the schema in words where it is not sent otherwise."""
+        if call.json_schema is None or schema is not None:
+            return call.request.system
+        words = in_words(call.json_schema)
+        return f"{call.request.system}\n\n{words}" if call.request.system else words
+
+    def _with_extras(self, body: dict[str, Any], call: Call) -> dict[str, Any]:
+        for name in _OURS & call.request.extra.keys():
+            raise self._report.failed(_ours("extra", name), fault=Fault.REJECTED)
+        return merged(merged(body, self._extra_body), call.request.extra)
+
+    async def _fetch(self, body: dict[str, Any], progress: Progress) -> None:
+        response = await self._post(body, stream=False)
+        self._check_status(response, progress)
+        answer = parse_json(response.content, self._report)
+        if answer.get("error") or answer.get("type") == "error":
+            raise self._report.of_body(answer)
+        self._read_answer(answer, progress)
+
+    async def _follow(self, body: dict[str, Any], progress: Progress) -> None:
+        response = await self._post(self._streamed(body), stream=True)
+        async with aclosing(response):
+            if response.status_code >= 300:
+                await response.aread()
+                self._check_status(response, progress)
+            async with events_of(response, self._report) as events:
+                async for event in events:
+                    self._read_event(event, progress)
+                    if progress.ended:
+                        await read_to_the_end(events)
+                        return
+        progress.ended = self._whole_at_eof(progress)
+
+    def _check_status(self, response: httpx2.Response, progress: Progress) -> None:
+        if response.status_code >= 300:
+            body: object = response.content
+            if response.content[:1] in (b"{", b"["):
+                body = _json_or_text(response.content)
+            raise self._refused(response.status_code, response.headers, body, progress)
+
+    def _refused(self, status: int, headers: Mapping[str, str], body: object, progress: Progress) -> ProviderError:
+        failure = self._report.of_status(status, headers, body, now=time.time())
+        if progress.structured and refuses_schema(status, read_error(body)):
+            self.schema_in_prompt = True
+            failure.fault = Fault.SCHEMA_REFUSED
+        return failure
+
+    def _completion(self, call: Call, progress: Progress) -> Completion:
+        if not progress.ended or progress.stop_reason is None:
+            raise self._report.failed("the answer ended before its end: the terminal event never came")
+        text = progress.text.whole()
+        if progress.structured and progress.stop_reason == "end" and plainly_no_json(text, call.json_schema or {}):
+            self.schema_in_prompt = True
+        return Completion(
+            text=text, stop_reason=progress.stop_reason, usage=progress.usage or _UNKNOWN_USAGE, model=progress.model
+        )
+
+
+def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """`body` with everything in `extra`, which wins; objects in both are merged in the same way."""
+    made = dict(body)
+    for name, value in extra.items():
+        old = made.get(name)
+        made[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return made
+
+
+def counted(usage: Usage | None, tokens: Mapping[str, object]) -> Usage | None:
+    """`usage` with the counts that the server gave; what it left out, or gave as no number, stays as it was."""
+    known = {name: max(0, value) for name, value in tokens.items() if isinstance(value, int)}
+    return replace(usage or NO_USAGE, **known) if known else usage
+
+
+def _json_or_text(content: bytes) -> object:
+    import orjson
+
+    try:
+        return orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return content
+
+
+def _ours(where: str, name: str) -> str:
+    return f"{where}: {name!r} is set by the engine; leave it out and use the field of the endpoint or the request"
+
+
+def _ours_error(where: str, name: str) -> Exception:
+    from synth_actors.errors import ConfigError
+
+    return ConfigError(_ours(where, name))

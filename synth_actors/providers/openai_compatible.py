@@ -1,0 +1,186 @@
+"""How does one speak to a server with OpenAI's Chat Completions API?
+
+On httpx2, without OpenAI's SDK: POST {base_url}/chat/completions.  A call succeeds only if a `finish_reason`
+arrived, and a stream only if after it `[DONE]` or a clean end of the body came.  Dialects that are understood:
+vLLM, llama.cpp, SGLang, Ollama, OpenRouter, Azure, Mistral, Google's compatible server: error objects inside a 200
+or in an event, usage in the last event, in its own event or missing (then the tokens are unknown and `cost_usd` is
+None), a `stop_reason` or `matched_stop` beside `finish_reason`.
+
+- `finish_reason`: stop, eos -> end, or stop when the server names the stop sequence that it met (OpenAI itself does
+  not: there "end" may be one of `Request.stop`); length -> max_tokens; content_filter, or a `refusal` text ->
+  refusal. tool_calls and function_call mean that the model waits for something that nobody here does: REJECTED.
+- Schemas: OpenAI's own service gets the strict subset with `strict: true` where there is one.  A server with
+  another `base_url` gets the whole schema without `strict`: servers that decode by grammar enforce more than the
+  strict subset holds, and those that forward to OpenAI take it as a hint.  `extra_body` may say otherwise.
+- The bound on tokens is `max_completion_tokens` for OpenAI's own service, whose newer models take nothing else, and
+  `max_tokens` for all others; if `extra` or `extra_body` holds one of the two, only that one is sent.
+- Reasoning (`reasoning_content`, `reasoning`) is neither returned nor emitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import orjson
+
+from synth_actors.providers.base import Call, Fault
+from synth_actors.providers.http_client import parse_json
+from synth_actors.providers.http_provider import HttpProvider, Progress, counted
+from synth_actors.providers.schema_subset import openai_strict
+
+if TYPE_CHECKING:
+    from synth_actors.config import Endpoint
+    from synth_actors.types import StopReason
+    from synth_actors.wire.sse import Event
+
+_STOP_REASONS: Mapping[str, StopReason] = {
+    "stop": "end",
+    "eos": "end",
+    "eos_token": "end",
+    "stop_sequence": "stop",
+    "length": "max_tokens",
+    "max_tokens": "max_tokens",
+    "content_filter": "refusal",
+}
+_NOBODY_ANSWERS = ("tool_calls", "function_call")
+_TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
+_NAME_OF_SCHEMA = "output"
+
+
+class OpenAICompatibleProvider(HttpProvider):
+    """One model of OpenAI's, or of any server that speaks its Chat Completions API.
+
+    Raises:
+        ConfigError: the key is missing, or something else of the endpoint cannot be used.  Nothing was sent.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(endpoint)
+        self._url = f"{self._access.base_url}/chat/completions"
+        key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}
+        self._headers = {"content-type": "application/json", **key, **endpoint.extra_headers}
+
+    def _subset(self, schema: dict[str, Any]) -> dict[str, Any] | None:
+        strict = openai_strict(schema) if self._access.home else None
+        if strict is None:
+            return {"name": _NAME_OF_SCHEMA, "schema": schema}
+        return {"name": _NAME_OF_SCHEMA, "schema": strict, "strict": True}
+
+    def _body(self, call: Call, schema: dict[str, Any] | None) -> dict[str, Any]:
+        request = call.request
+        messages = [{"role": turn.role, "content": turn.content} for turn in request.as_messages()]
+        if (system := self._system(call, schema)) is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        body: dict[str, Any] = {"model": self.model, "messages": messages}
+        if not any(bound in request.extra or bound in self._extra_body for bound in _TOKEN_BOUNDS):
+            body[_TOKEN_BOUNDS[self._access.home]] = request.max_tokens
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.seed is not None:
+            body["seed"] = request.seed
+        if schema is not None:
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        return body
+
+    def _streamed(self, body: dict[str, Any]) -> dict[str, Any]:
+        return {"stream_options": {"include_usage": True}, **body, "stream": True}
+
+    async def _post(self, body: dict[str, Any], *, stream: bool) -> httpx2.Response:
+        try:
+            content = orjson.dumps(body)
+        except TypeError as exc:
+            raise self._report.failed(f"extra: cannot be written as JSON: {exc}", fault=Fault.REJECTED) from exc
+        request = self._http.build_request("POST", self._url, content=content, headers=self._headers)
+        return await self._http.send(request, stream=stream)
+
+    def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
+        self._count(answer.get("usage"), progress)
+        self._name(answer.get("model"), progress)
+        choice = self._choice(answer)
+        message = choice.get("message") if choice else None
+        if choice is None or not isinstance(message, dict):
+            raise self._report.failed("the answer has no choices with a message: is this the Chat Completions API?")
+        self._add(message.get("content"), progress)
+        self._stop(choice, message, progress)
+        if progress.stop_reason is None:
+            raise self._report.failed("the answer has no finish_reason")
+        progress.ended = True
+
+    def _read_event(self, event: Event, progress: Progress) -> None:
+        if event.data.strip() == "[DONE]":
+            progress.ended = True
+            return
+        if not event.data.strip():
+            return
+        data = parse_json(event.data, self._report)
+        if data.get("error") or event.kind == "error":
+            raise self._report.of_body(data)
+        self._count(data.get("usage"), progress)
+        self._name(data.get("model"), progress)
+        if (choice := self._choice(data)) is not None:
+            delta = choice.get("delta") or {}
+            if not isinstance(delta, dict):
+                raise self._report.failed("an event of the stream has the wrong shape")
+            self._add(delta.get("content"), progress)
+            self._stop(choice, delta, progress)
+
+    def _whole_at_eof(self, progress: Progress) -> bool:
+        return progress.stop_reason is not None  # some gateways leave [DONE] out
+
+    def _choice(self, data: dict[str, Any]) -> dict[str, Any] | None:
+        choices = data.get("choices")
+        if not choices:  # the event with the usage has none
+            return None
+        if not isinstance(choices, list) or not isinstance(choices[0], dict):
+            raise self._report.failed("the answer has choices of the wrong shape")
+        choice: dict[str, Any] = choices[0]
+        if choice.get("index", 0) != 0:
+            raise self._report.failed("the answer has several choices; leave `n` out of extra", fault=Fault.REJECTED)
+        if choice.get("error"):
+            raise self._report.of_body(choice)
+        return choice
+
+    def _add(self, content: object, progress: Progress) -> None:
+        for part in content if isinstance(content, list) else [content]:
+            text = part.get("text") if isinstance(part, dict) else part  # Mistral sends a list of parts
+            if text is not None:
+                if not isinstance(text, str):
+                    raise self._report.failed("a text of the answer is no string")
+                progress.text.add(text)
+
+    def _stop(self, choice: dict[str, Any], message: dict[str, Any], progress: Progress) -> None:
+        refused = message.get("refusal")
+        if isinstance(refused, str) and refused:
+            progress.text.add(refused)
+            progress.refused = True
+        reason = choice.get("finish_reason")
+        if reason is None:
+            return
+        if reason in _NOBODY_ANSWERS:
+            what = f"the model stopped for {reason!r}, which nobody here answers; leave tools out of extra"
+            raise self._report.failed(what, fault=Fault.REJECTED)
+        if reason not in _STOP_REASONS:
+            raise self._report.failed(f"the model stopped for an unknown reason, {reason!r}")
+        met = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM, SGLang: the string, or a token's number
+        stop: StopReason = "stop" if reason == "stop" and isinstance(met, str) and met else _STOP_REASONS[reason]
+        progress.stop_reason = "refusal" if progress.refused else stop
+
+    def _count(self, usage: object, progress: Progress) -> None:
+        if not isinstance(usage, dict):
+            return
+        details = usage.get("prompt_tokens_details")
+        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        prompt = usage.get("prompt_tokens")
+        if isinstance(cached, int) and isinstance(prompt, int):
+            prompt -= cached  # OpenAI counts what was read from its cache as part of the prompt, Anthropic does not
+        completion = usage.get("completion_tokens")
+        tokens = {"input_tokens": prompt, "output_tokens": completion, "cache_read_tokens": cached}
+        progress.usage = counted(progress.usage, tokens)
+
+    def _name(self, model: object, progress: Progress) -> None:
+        if isinstance(model, str) and model:
+            progress.model = model
