@@ -1,7 +1,7 @@
 """Which values may be suggested for a row?
 
 A model that is asked twice in the same words answers twice the same.  So every row is asked for with a few values of
-its own, drawn from what the schema allows by hashing seed, row, try and column: the same on every machine, in any order.
+its own, drawn from what the schema allows by hashing seed, row, try and column: the same on every machine.
 """
 
 from __future__ import annotations

@@ -40,10 +40,6 @@ class RowSchema:
     """A schema made ready: `json_schema` describes one row, `name` is what messages call it."""
 
     def __init__(self, schema: type[BaseModel] | Mapping[str, Any]) -> None:
-        if not isinstance(schema, Mapping) and not (isinstance(schema, type) and issubclass(schema, BaseModel)):
-            raise ConfigError(
-                f"schema: {schema!r} is not valid: give a pydantic model class or a JSON Schema as a dict"
-            )
         self.model = schema if isinstance(schema, type) else None
         self.json_schema = _json_schema_of(schema)
         answer_schema(self.json_schema, 1)  # refuses references to other documents before a validator would follow them
@@ -140,10 +136,10 @@ def _unfenced(text: str) -> str:
     return body.partition("\n")[2].rstrip().removesuffix("```")
 
 
-def _json_schema_of(schema: type[BaseModel] | Mapping[str, Any]) -> dict[str, Any]:
+def _json_schema_of(schema: Any) -> dict[str, Any]:
     if isinstance(schema, Mapping):
         return dict(schema)
-    if issubclass(schema, BaseModel):
+    if isinstance(schema, type) and issubclass(schema, BaseModel):
         return _of_model(schema)
     raise ConfigError(f"schema: {schema!r} is not valid: give a pydantic model class or a JSON Schema as a dict")
 

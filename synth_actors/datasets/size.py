@@ -44,12 +44,11 @@ _LONG_TEXTS = (
     "story",
     "answer",
 )
-_MAX_DEPTH = 6
 
 
 def tokens_of_row(json_schema: Mapping[str, Any]) -> int:
     """What one row is expected to take."""
-    return max(1, ceil(_value("", json_schema, json_schema, _MAX_DEPTH)))
+    return max(1, ceil(_value("", json_schema, json_schema, frozenset())))
 
 
 def tokens_of_text(text: str) -> int:
@@ -63,26 +62,32 @@ def default_max_tokens(row_tokens: int, rows: int) -> int:
     return min(MOST_MAX_TOKENS, max(LEAST_MAX_TOKENS, ceil(HEADROOM * expected)))
 
 
-def _value(name: str, part: Any, root: Mapping[str, Any], depth: int) -> float:
+def _value(name: str, part: Any, root: Mapping[str, Any], inside: frozenset[int]) -> float:
+    """`inside` holds the identities of the parts around this one: what contains itself is taken to stop at once."""
     schema = resolve(part, root)
-    if depth == 0:
-        return 4
     if isinstance(choices := schema.get("enum"), list) and choices:
         return max(len(orjson.dumps(choice)) for choice in choices) / CHARACTERS_PER_TOKEN + 1
-    if isinstance(options := schema.get("anyOf") or schema.get("oneOf"), list):
-        return max((_value(name, option, root, depth - 1) for option in options), default=4)
+    inner = schema.get("anyOf") or schema.get("oneOf") or schema.get("properties") or schema.get("items")
+    if id(inner) in inside:
+        return 2
+    inside = inside if inner is None else inside | {id(inner)}
+    if isinstance(inner, list):
+        return max((_value(name, option, root, inside) for option in inner), default=4)
     if isinstance(properties := schema.get("properties"), Mapping):
-        return 2 + sum(
-            len(key) / CHARACTERS_PER_TOKEN + 3 + _value(key, each, root, depth - 1) for key, each in properties.items()
-        )
+        return 2 + sum(_pair(key, each, root, inside) for key, each in properties.items())
     if schema.get("type") == "array":
-        return 2 + _length(schema) * (_value(name, schema.get("items", {}), root, depth - 1) + 1)
+        return 2 + _length(schema) * (_value(name, schema.get("items", {}), root, inside) + 1)
     return _scalar(name, schema)
 
 
+def _pair(key: str, part: Any, root: Mapping[str, Any], inside: frozenset[int]) -> float:
+    return len(key) / CHARACTERS_PER_TOKEN + 3 + _value(key, part, root, inside)
+
+
 def _length(schema: Mapping[str, Any]) -> float:
-    least = schema.get("minItems", 0)
-    return (least + schema.get("maxItems", max(2 * least, 5))) / 2
+    least: int = schema.get("minItems", 0)
+    most: int = schema.get("maxItems", max(2 * least, 5))
+    return (least + most) / 2
 
 
 def _scalar(name: str, schema: Mapping[str, Any]) -> float:
@@ -91,16 +96,15 @@ def _scalar(name: str, schema: Mapping[str, Any]) -> float:
         return 4
     if kind in ("boolean", "null"):
         return 1
-    if kind == "object":
-        return 20
-    return _string(name, schema)
+    return 20 if kind == "object" else _string(name, schema)
 
 
 def _string(name: str, schema: Mapping[str, Any]) -> float:
     if (form := schema.get("format")) in _FORMATS:
         return _FORMATS[form]
-    usual = 60 if any(word in name.lower() for word in _LONG_TEXTS) else 10
-    least, most = (schema.get(key, usual * CHARACTERS_PER_TOKEN) for key in ("minLength", "maxLength"))
-    if "minLength" in schema:
-        usual = max(usual, ceil(1.5 * least / CHARACTERS_PER_TOKEN))
-    return min(usual, ceil(most / CHARACTERS_PER_TOKEN) + 2) if "maxLength" in schema else usual
+    usual = 60.0 if any(word in name.lower() for word in _LONG_TEXTS) else 10.0
+    least: int | None = schema.get("minLength")
+    most: int | None = schema.get("maxLength")
+    if least is not None:
+        usual = max(usual, 1.5 * least / CHARACTERS_PER_TOKEN)
+    return usual if most is None else min(usual, most / CHARACTERS_PER_TOKEN + 2)
