@@ -12,31 +12,37 @@ from typing import Any
 
 import trio
 
+from synth_actors.policy.single_flight import Flight
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.schema import Output
-from synth_actors.stream import Feed
-from synth_actors.types import Answer, Request, Source, Usage
+from synth_actors.feed import Feed
+from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
 
 # ------------------------------------------------------------------------------------------------ engine -> cache
 
 
 @dataclass(slots=True, eq=False)
 class Lookup:
-    """Answer with the entry, or join the flight and answer when it lands.
+    """Answer with the entry, or join the flight and answer when it lands.  The flight's `payload` is its `Route`.
 
-    `reply` gets an `Answer` (a hit), a `Landed`, or, with `hit_only`, `NO_HIT` at once.  A reader of a stream finds the
-    flight's `feed` here as soon as the lookup was handled.
+    `reply` gets an `Answer` (a hit), a `Landed`, or, with `hit_only`, `NO_HIT` at once.  A reader of a stream finds
+    the flight here, and with it the feed, as soon as the lookup was handled.
     """
 
     key: bytes
     request: Request
     stream: bool
     submitted_at: float
+    number: int  # of the request within its engine
     hit_only: bool = False
     reply: Reply[Any] = field(default_factory=Reply)
-    flight: Any = None
-    feed: Feed | None = None
+    flight: Flight[bytes, Any] | None = None
+
+    @property
+    def route(self) -> Route | None:
+        """What the flight has the router do; None before the lookup was handled, and after a hit."""
+        return None if self.flight is None else self.flight.payload
 
 
 @dataclass(slots=True, eq=False)
@@ -76,13 +82,17 @@ class DropExpired:
 
 @dataclass(slots=True, eq=False)
 class Route:
-    """Get this generated.  Exactly one `Generated` answers it, unless a `Drop` takes it back."""
+    """Get this generated.  Exactly one `Generated` answers it, unless a `Drop` takes it back.
+
+    `calls` and `usage` are the router's, for everybody to read: what was tried so far and what it used.
+    """
 
     key: bytes
     request: Request
     stream: bool
     feed: Feed
-    submitted_at: float
+    calls: int = 0
+    usage: Usage = NO_USAGE
 
 
 @dataclass(slots=True, eq=False)
@@ -168,12 +178,10 @@ class Finished:
 
 @dataclass(slots=True, eq=False)
 class Generated:
-    """What became of a `Route`.  `usage` sums all its attempts, `attempts` counts them."""
+    """What became of a `Route`."""
 
     route: Route
     result: Success | Failure
-    attempts: int
-    usage: Usage
 
 
 # ------------------------------------------------------------------------------------------------ cache -> engine
@@ -204,8 +212,9 @@ class SetConcurrencyCap:
 
 @dataclass(slots=True, eq=False)
 class CloseRouter:
-    """Fail the backlog, cancel the attempts; `reply` gets True when the last one has finished."""
+    """Fail the backlog and cancel the attempts, with `drain` let them finish; `reply` gets True when none is left."""
 
+    drain: bool
     reply: Reply[bool] = field(default_factory=Reply)
 
 

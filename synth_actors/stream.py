@@ -1,41 +1,168 @@
-"""How do many readers follow one paid call?
-
-Chunks are data, not messages.  Each attempt owns one append-only list of texts, the `Feed` of a flight points at the list
-of the current attempt, and a subscriber reads through a cursor at its own pace: it blocks nobody and holds no token.
-"""
+"""How does one subscriber read a stream?"""
 
 from __future__ import annotations
 
-from typing import Any
+import trio
 
-from synth_actors.reply import Reply
-
-
-class Texts:
-    """What one attempt has said so far.  `broken` is set when the attempt failed."""
-
-    __slots__ = ("broken", "pieces")
-
-    def __init__(self) -> None:
-        self.pieces: list[str] = []
-        self.broken = False
+from synth_actors.errors import GenerationError
+from synth_actors.feed import Texts
+from synth_actors.front import Front, Landing
+from synth_actors.messages import Lookup
+from synth_actors.reply import Failed
+from synth_actors.types import NO_USAGE, Answer, Chunk, Response
 
 
-class Feed:
-    """The attempts of one flight, and who reads along."""
+class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
+    """The chunks of one answer, from the first one on, and the whole response.
 
-    __slots__ = ("current", "readers")
+    Any number of subscribers may read the same answer, each at its own pace, for one paid call.  If an attempt fails
+    before this subscriber has read a chunk, it goes on with the next attempt; after that, the failure is raised.
+    """
 
-    def __init__(self) -> None:
-        self.current: Texts | None = None
-        self.readers: set[Reply[Any]] = set()
+    def __init__(self, front: Front, lookup: Lookup, hit: Answer | None) -> None:
+        self._front = front
+        self._lookup = lookup
+        self._landing: Landing | None = hit
+        self._holds_place = hit is None
+        self._texts: Texts | None = None
+        self._read = 0
+        self._response: Response | None = None
+        self._error: Exception | None = None
+        self._closed = False
 
-    def begin(self) -> Texts:
-        """Start the list of a new attempt."""
-        self.current = Texts()
-        return self.current
+    async def receive(self) -> Chunk:
+        """The next chunk.
 
-    def wake(self) -> None:
-        """Tell every reader to look again."""
-        for reader in self.readers:
-            reader.nudge()
+        Raises:
+            trio.EndOfChannel: the answer is whole.
+            trio.ClosedResourceError: the stream was closed.
+            GenerationError: the attempt being read failed (`partial` is what it had said), or the request did.
+            DeadlineExceededError: `timeout_s` is over.
+        """
+        await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise trio.ClosedResourceError
+        while (chunk := self._next()) is None:
+            await self._wait()
+        return chunk
+
+    async def response(self) -> Response:
+        """The final response: usage, cost, validated data.  Does not need the chunks to be read.
+
+        Raises:
+            GenerationError: the request failed.
+            DeadlineExceededError: `timeout_s` is over.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._response is None:
+            self._look()
+            if self._landing is None:
+                if self._closed:
+                    raise trio.ClosedResourceError
+                await self._wait()
+            else:
+                self._respond(self._landing)
+        return self._response
+
+    async def aclose(self) -> None:
+        """Leave the stream.  If nobody else wants the answer, the call is cancelled."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Leave the stream, without a checkpoint."""
+        if self._closed:
+            return
+        self._closed = True
+        self._look()
+        if self._holds_place:
+            self._holds_place = False
+            self._front.leave(self._lookup)
+        self._count()
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def _next(self) -> Chunk | None:
+        """The next chunk, None to wait; raises at the end."""
+        if self._error is not None:
+            raise self._error
+        self._look()
+        texts = self._current()
+        if texts is not None and self._read < len(texts.pieces):
+            return self._chunk(texts.pieces[self._read])
+        if texts is not None and texts.problem is not None:
+            raise self._broken(texts)
+        if self._landing is None:
+            return None
+        if self._response is None:
+            self._respond(self._landing)
+        text = "" if self._response is None else self._response.text
+        if self._read or not text:
+            raise trio.EndOfChannel
+        return self._chunk(text)  # it was not streamed, or it came from the cache
+
+    def _current(self) -> Texts | None:
+        """The list being read; whoever has read nothing of a failed one moves to the next."""
+        if self._texts is None or (self._texts.problem is not None and not self._read):
+            route = self._lookup.route
+            current = None if route is None else route.feed.current
+            self._texts = None if current is None or current.problem is not None else current
+        return self._texts
+
+    def _chunk(self, text: str) -> Chunk:
+        chunk = Chunk(text, self._read)
+        self._read += 1
+        return chunk
+
+    def _broken(self, texts: Texts) -> GenerationError:
+        flight = self._lookup.flight
+        alone = flight is not None and len(flight) == 1
+        self._error = GenerationError(
+            texts.problem or "",
+            attempts=self._lookup.route.calls if self._lookup.route else 0,
+            partial="".join(texts.pieces),
+            usage=texts.usage if alone else NO_USAGE,
+            retryable=True,
+            endpoint=texts.endpoint,
+        )
+        return self._error
+
+    # ------------------------------------------------------------------------------------------------ waiting
+
+    async def _wait(self) -> None:
+        try:
+            await self._front.park(self._lookup)
+        except GenerationError as exc:
+            self._error = exc
+            raise
+
+    def _look(self) -> None:
+        if self._landing is None:
+            self._landing = self._lookup.reply.take()
+        if self._landing is not None and self._holds_place:
+            self._holds_place = False
+            self._front.landed()
+
+    def _respond(self, landing: Landing) -> None:
+        try:
+            self._response = self._front.response(self._lookup, landing)
+        except Exception as exc:
+            self._error = exc
+            raise
+
+    def _count(self) -> None:
+        """How this request ended, for the counters: as an answer that arrived, an error, or somebody who left."""
+        if self._error is not None:
+            self._front.note_failure(self._error)
+        elif self._landing is None:
+            self._front.cancelled += 1
+        elif isinstance(self._landing, Failed):
+            self._front.failed += 1
+        else:
+            if self._response is None:  # nobody asked for it, and it is paid
+                self._respond(self._landing)
+            self._front.succeeded += 1
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "landed" if self._landing is not None else "open"
+        return f"<ResponseStream {state} read={self._read}>"

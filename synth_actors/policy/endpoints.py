@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Protocol
 
 from synth_actors.policy.breaker import Breaker
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK
+from synth_actors.providers.base import Fault
 from synth_actors.snapshot import EndpointSnapshot
 from synth_actors.types import NO_USAGE, Usage
 
@@ -19,10 +22,26 @@ class Prices(Protocol):
     cache_write_usd_per_mtok: float
 
 
+_THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.BUG})
+"""Faults that say nothing about the health of the endpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCall:
+    """What an endpoint's health depends on when a call fails; `begun_at` is the time of its dispatch."""
+
+    fault: Fault
+    message: str
+    usage: Usage
+    begun_at: float
+    retry_after_s: float | None
+    was_probe: bool
+
+
 class EndpointState:
     """Limits, health and counters of one endpoint.  The router owns it."""
 
-    __slots__ = ("attempts", "breaker", "failures", "in_flight", "max_concurrency", "model", "name", "price", "rank", "schema_in_prompt", "successes", "usage")  # fmt: skip
+    __slots__ = ("attempts", "breaker", "failures", "in_flight", "last_fault", "last_message", "max_concurrency", "model", "name", "price", "rank", "schema_in_prompt", "successes", "usage")  # fmt: skip
 
     def __init__(self, *, name: str, model: str, rank: int, max_concurrency: int | None, price: Prices | None) -> None:
         self.name = name
@@ -37,11 +56,41 @@ class EndpointState:
         self.failures: Counter[str] = Counter()
         self.usage: Usage = NO_USAGE
         self.schema_in_prompt = False
+        self.last_fault: Fault | None = None
+        self.last_message = ""
 
     def admits(self, now: float) -> bool:
         """Whether a call may start here now."""
         has_room = self.max_concurrency is None or self.in_flight < self.max_concurrency
         return has_room and self.breaker.admits(now)
+
+    def succeeded(self, usage: Usage) -> None:
+        """A call was answered and used `usage`."""
+        self.successes += 1
+        self.usage = self.usage + usage
+        self.breaker.succeeded()
+
+    def abandoned(self, usage: Usage, *, was_probe: bool) -> None:
+        """A call was cancelled by us: it says nothing about the endpoint."""
+        self.failures["abandoned"] += 1
+        self.usage = self.usage + usage
+        self.breaker.ignored(was_probe=was_probe)
+
+    def failed(self, failed: FailedCall, now: float) -> None:
+        """A call failed: what that says about the endpoint goes to its breaker."""
+        fault, breaker = failed.fault, self.breaker
+        self.failures[fault.value] += 1
+        self.usage = self.usage + failed.usage
+        self.last_fault, self.last_message = fault, failed.message
+        if fault is Fault.FATAL:
+            breaker.died(failed.message)
+        elif fault in REFUSED_BEFORE_WORK:
+            breaker.refused(now, begun_at=failed.begun_at, retry_after_s=failed.retry_after_s)
+        elif fault in _THE_REQUESTS_OWN:
+            breaker.ignored(was_probe=failed.was_probe)
+            self.schema_in_prompt |= fault is Fault.SCHEMA_REFUSED
+        else:
+            breaker.failed(now, begun_at=failed.begun_at)
 
     def snapshot(self, now: float) -> EndpointSnapshot:
         """Its figures at `now`."""

@@ -52,6 +52,8 @@ class Trial:
     spent: int
     max_attempts: int
     invalid_outputs: int
+    schema_refusals: int
+    endpoints: int  # how many it may use
     others_left: bool
     refused_for_s: float
     patience_s: float
@@ -65,7 +67,8 @@ def judge(trial: Trial) -> Verdict:
     if fault in REFUSED_BEFORE_WORK:
         return _after_refusal(trial)
     if fault is Fault.SCHEMA_REFUSED:
-        return Again(0.0)  # once per endpoint: from now on the provider asks in the prompt
+        once_each = trial.schema_refusals <= trial.endpoints  # from now on the provider asks in the prompt
+        return Again(0.0) if once_each else GiveUp()
     if fault in FAILED_AFTER_ACCEPTANCE:
         return _after_failure(trial)
     if fault is Fault.OUTPUT_INVALID:

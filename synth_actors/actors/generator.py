@@ -1,0 +1,242 @@
+"""How is one attempt made?
+
+A GeneratorActor takes an attempt, makes one call under the attempt's deadlines, validates the output and reports exactly
+one `Finished`.  It never retries and never decides who is next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import trio
+
+from synth_actors.actors.actor import Worker
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.actors.supervisor import Supervisor
+from synth_actors.attempt_log import AttemptLog
+from synth_actors.messages import Attempt, Ended, Failure, Finished, Generate, Success
+from synth_actors.policy.endpoints import Prices
+from synth_actors.policy.pricing import priced
+from synth_actors.policy.restart import RestartBudget
+from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError
+from synth_actors.schema import Output
+from synth_actors.feed import Texts
+from synth_actors.types import NO_USAGE, Answer, Usage
+
+logger = logging.getLogger("synth_actors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is needed to call one endpoint: its provider, its price, and the timeouts of an attempt in seconds."""
+
+    name: str
+    provider: Provider
+    price: Prices | None
+    first_token_timeout_s: float
+    idle_timeout_s: float
+    attempt_timeout_s: float
+
+
+class GeneratorActor(Worker[Generate]):
+    """One of a pool that shares one mailbox: whichever is idle takes the next attempt."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox[Generate],
+        *,
+        router: Mailbox[Finished],
+        lines: Mapping[str, Line],
+        limiter: trio.CapacityLimiter,
+        attempt_log: AttemptLog | None,
+        idle: Callable[[], None],
+    ) -> None:
+        super().__init__(mailbox)
+        self._router = router
+        self._lines = lines
+        self._limiter = limiter
+        self._log = attempt_log
+        self._idle = idle
+
+    async def handle(self, message: Generate) -> None:
+        """Make the attempt; whatever happens, give back the token and report."""
+        attempt = message.attempt
+        line = self._lines[attempt.endpoint]
+        taping = _Taping(attempt, line)
+        result: Success | Failure = _ended(attempt, "the engine was stopped during this attempt", NO_USAGE, taping.partial)
+        try:
+            with attempt.scope:
+                result = await self._attempt(attempt, line, taping)
+            if attempt.scope.cancelled_caught:
+                result = taping.cut_off()
+        except BaseException as exc:
+            result = taping.crashed(exc)
+            if not isinstance(exc, Exception):
+                raise
+        finally:
+            taping.close(result)
+            self._limiter.release_on_behalf_of(attempt)
+            self._idle()
+            self._router.tell(Finished(attempt, result))
+
+    async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
+        if self._log is not None:
+            await self._log.before_send(attempt.route.key, attempt.number, line.name)
+        call = Call(request=attempt.route.request, json_schema=attempt.output.json_schema if attempt.output else None)
+        taping.begin()
+        try:
+            completion = await line.provider.generate(call, taping.emit if attempt.streamed else None)
+        except ProviderError as exc:
+            return taping.failed(exc)
+        return await self._judge(attempt, line, taping, completion)
+
+    async def _judge(self, attempt: Attempt, line: Line, taping: _Taping, completion: Completion) -> Success | Failure:
+        service_s = taping.answered(completion)
+        model = completion.model or line.provider.model
+        answer = Answer(text=completion.text, stop_reason=completion.stop_reason, endpoint=line.name, model=model)
+        if self._log is not None:
+            with trio.CancelScope(shield=True):  # the answer is paid: it is written down before anything else
+                await self._log.received(attempt.route.key, attempt.number, answer, taping.usage)
+        if (problem := _problem(attempt.output, completion)) is not None:
+            return taping.invalid(completion, problem)
+        return Success(
+            answer=answer,
+            identity=line.provider.identity,
+            usage=taping.usage,
+            dispatched_at=attempt.dispatched_at,
+            service_s=service_s,
+            ttft_s=taping.ttft_s,
+        )
+
+
+def _problem(output: Output | None, completion: Completion) -> str | None:
+    """What is wrong with the answer under the request's schema; None when nothing is."""
+    if output is None:
+        return None
+    if completion.stop_reason == "max_tokens":
+        return "the answer was cut at max_tokens; raise max_tokens or ask for less"
+    if completion.stop_reason == "refusal":
+        return "the model refused to answer"
+    try:
+        output.parse(completion.text)
+    except ValueError as exc:
+        return str(exc)
+    return None
+
+
+def _ended(attempt: Attempt, message: str, usage: Usage, partial: str) -> Failure:
+    return Failure(Ended.ABANDONED, message, attempt.endpoint, usage, partial)
+
+
+class _Taping:
+    """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
+
+    __slots__ = ("_attempt", "_line", "_texts", "_waits_for_first", "begun_at", "ttft_s", "usage")
+
+    def __init__(self, attempt: Attempt, line: Line) -> None:
+        self._attempt = attempt
+        self._line = line
+        self._texts: Texts | None = None
+        self.begun_at = trio.current_time()
+        self.ttft_s: float | None = None
+        self.usage = NO_USAGE
+
+    @property
+    def partial(self) -> str:
+        """The text so far."""
+        return "".join(self._texts.pieces) if self._texts is not None else ""
+
+    def begin(self) -> None:
+        """The call starts: so do its deadlines."""
+        attempt, line = self._attempt, self._line
+        self.begun_at = now = trio.current_time()
+        limit_s = line.attempt_timeout_s
+        if attempt.streamed:
+            self._texts = attempt.route.feed.begin(line.name)
+            limit_s = min(limit_s, line.first_token_timeout_s)
+        attempt.scope.deadline = now + limit_s
+
+    def emit(self, text: str) -> None:
+        """A piece of text arrived: pass it on, and wait for the next one no longer than the idle timeout."""
+        if not text or self._texts is None:
+            return
+        now = trio.current_time()
+        if self.ttft_s is None:
+            self.ttft_s = now - self._attempt.dispatched_at
+        self._texts.pieces.append(text)
+        whole = self.begun_at + self._line.attempt_timeout_s
+        self._attempt.scope.deadline = min(whole, now + self._line.idle_timeout_s)
+        self._attempt.route.feed.wake()
+
+    def answered(self, completion: Completion) -> float:
+        """The whole answer is there; returns the service time in seconds.  No deadline cuts what follows."""
+        self._attempt.scope.deadline = float("inf")
+        self.usage = priced(completion.usage, self._line.price)
+        return trio.current_time() - self.begun_at
+
+    def close(self, result: Success | Failure) -> None:
+        """Nothing more will come: readers may look at how it ended."""
+        if self._texts is not None and isinstance(result, Failure):
+            self._texts.problem = result.message
+            self._texts.usage = result.usage
+        self._attempt.route.feed.wake()
+
+    def failed(self, exc: ProviderError) -> Failure:
+        """The provider said what went wrong."""
+        usage = priced(exc.usage, self._line.price)
+        message = f"{self._line.name}: {exc}"
+        return Failure(exc.fault, message, self._line.name, usage, self.partial, exc.retry_after_s, cause=exc)
+
+    def invalid(self, completion: Completion, problem: str) -> Failure:
+        """The answer is whole and paid, and not what was asked for."""
+        message = f"{self._line.name}: output_schema: {problem}"
+        truncated = completion.stop_reason == "max_tokens"
+        fault = Fault.OUTPUT_INVALID
+        return Failure(fault, message, self._line.name, self.usage, completion.text, truncated=truncated)
+
+    def crashed(self, exc: BaseException) -> Failure:
+        """Something was raised that no provider should: fails this request and nothing else."""
+        if not isinstance(exc, Exception):  # the engine is being stopped
+            return _ended(self._attempt, "the engine was stopped during this attempt", self.usage, self.partial)
+        logger.warning("endpoint %s raised %r", self._line.name, exc, exc_info=exc)
+        message = f"{self._line.name}: unexpected {type(exc).__name__}: {exc}"
+        return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
+
+    def cut_off(self) -> Failure:
+        """The attempt's scope was cancelled: from outside, or by one of the deadlines."""
+        attempt, line = self._attempt, self._line
+        if attempt.abandoned:
+            return _ended(attempt, "nobody waited for this attempt any more", self.usage, self.partial)
+        if self.begun_at + line.attempt_timeout_s <= trio.current_time():
+            which = f"attempt_timeout_s={line.attempt_timeout_s:g}"
+        elif self.ttft_s is None:
+            which = f"first_token_timeout_s={line.first_token_timeout_s:g}"
+        else:
+            which = f"idle_timeout_s={line.idle_timeout_s:g}"
+        message = f"{line.name}: no answer within {which}"
+        return Failure(Fault.TIMED_OUT, message, line.name, self.usage, self.partial)
+
+
+class GeneratorPool:
+    """Generators on demand: an idle one is used before a new one is started, so 10,000 are possible and 4 are cheap."""
+
+    def __init__(self, mailbox: Mailbox[Generate], supervisor: Supervisor, make: Callable[[Callable[[], None]], GeneratorActor]) -> None:
+        self.started = 0
+        self._mailbox = mailbox
+        self._supervisor = supervisor
+        self._make = make
+        self._idle = 0
+
+    def generate(self, attempt: Attempt) -> None:
+        """Have `attempt` made."""
+        if self._idle:
+            self._idle -= 1
+        else:
+            self.started += 1
+            self._supervisor.start(self._make(self._became_idle), RestartBudget())
+        self._mailbox.tell(Generate(attempt))
+
+    def _became_idle(self) -> None:
+        self._idle += 1

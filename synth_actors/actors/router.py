@@ -1,0 +1,422 @@
+"""Which request goes to which endpoint now, and what happens when that fails?
+
+One plain function, `_dispatch`, runs after everything that may change the answer.  The router never dispatches more
+than the limiter has free, so nothing queues behind the limiter, and a slow endpoint cannot hold a fast one's places.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Literal, Protocol, assert_never
+
+import trio
+
+from synth_actors.actors.actor import Decider
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.messages import (
+    Attempt,
+    CloseRouter,
+    Drop,
+    Ended,
+    Failure,
+    Finished,
+    Generated,
+    Route,
+    SetConcurrencyCap,
+    Success,
+)
+from synth_actors.policy.backlog import Backlog, Lane
+from synth_actors.policy.budget import Budget, Reservation
+from synth_actors.policy.endpoints import EndpointState, FailedCall
+from synth_actors.policy.outage import Closed, Dead, Open, outlook
+from synth_actors.policy.pricing import upper_estimate_usd
+from synth_actors.policy.progress import Limits, Progress
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
+from synth_actors.policy.routing import Strategy
+from synth_actors.providers.base import Fault
+from synth_actors.reply import Reply
+from synth_actors.schema import Output, output_of
+from synth_actors.snapshot import RouterSnapshot
+from synth_actors.types import NO_USAGE, Request
+
+logger = logging.getLogger("synth_actors")
+
+RouterMessage = Route | Drop | Finished | SetConcurrencyCap | CloseRouter
+
+class Pool(Protocol):
+    """Where attempts are made."""
+
+    started: int
+
+    def generate(self, attempt: Attempt) -> None:
+        """Have `attempt` made by an idle generator, or by a new one."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    """A `Route` on its way: in the backlog, delayed, or under way as `attempt`."""
+
+    route: Route
+    number: int
+    progress: Progress
+    queued_at: float
+    dropped: bool = False
+    waiting: bool = False  # in the backlog
+    attempt: Attempt | None = None
+
+
+StreamMode = Literal["auto", "always", "never"]
+
+
+class RouterActor(Decider[RouterMessage]):
+    """Owns the backlog, the endpoints' state and the budget."""
+
+    def __init__(
+        self,
+        mailbox: Mailbox[RouterMessage],
+        *,
+        cache: Mailbox[Generated],
+        pool: Pool,
+        limiter: trio.CapacityLimiter,
+        endpoints: Sequence[EndpointState],
+        stream: Mapping[str, StreamMode],  # by endpoint
+        strategy: Strategy,
+        budget: Budget,
+        limits: Limits,
+    ) -> None:
+        super().__init__(mailbox)
+        self._cache = cache
+        self._pool = pool
+        self._limiter = limiter
+        self._max_concurrency = int(limiter.total_tokens)
+        self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
+        self._everywhere = frozenset(self._endpoints)
+        self._stream = stream
+        self._choose = strategy
+        self._budget = budget
+        self._limits = limits
+        self._backlog: Backlog[_Job] = Backlog()
+        self._delayed: list[tuple[float, int, _Job]] = []
+        self._jobs: dict[Route, _Job] = {}
+        self._in_flight = 0
+        self._due = inf
+        self._leaving: Reply[bool] | None = None  # who wants to know when nothing is left
+        self._closing = False
+        self._numbers = self._retries = self._failovers = self._abandoned = 0
+
+    # ------------------------------------------------------------------------------------------------ messages
+
+    def handle(self, message: RouterMessage) -> None:
+        """Take a request or a fact, then dispatch what may go."""
+        match message:
+            case Route():
+                self._accept(message)
+            case Finished():
+                self._finished(message)
+            case Drop():
+                self._drop(message.route)
+            case SetConcurrencyCap(cap):
+                self._limiter.total_tokens = max(1, min(cap, self._max_concurrency))
+            case CloseRouter(drain, reply):
+                self._close(drain, reply)
+            case _:
+                assert_never(message)
+        self._dispatch()
+
+    def next_wakeup(self) -> float:
+        """When a delayed request, a paused endpoint or somebody's patience is due."""
+        return self._due
+
+    def wake(self) -> None:
+        """Something is due; `_dispatch` finds out what."""
+        self._dispatch()
+
+    def on_stop(self, unread: list[RouterMessage], cause: BaseException | None) -> None:
+        """Cancel what runs.  Who waits is answered by the cache, which stops after this actor."""
+        for job in self._jobs.values():
+            if job.attempt is not None:
+                job.attempt.abandoned = True
+                job.attempt.scope.cancel()
+        if self._leaving is not None and not self._leaving.answered:
+            self._leaving.send(False)
+        super().on_stop(unread, cause)
+
+    # ------------------------------------------------------------------------------------------------ in and out
+
+    def _accept(self, route: Route) -> None:
+        self._numbers += 1
+        names = route.request.endpoints
+        progress = Progress(self._everywhere if names is None else frozenset(names))
+        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=trio.current_time())
+        self._jobs[route] = job
+        if self._closing:
+            self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
+        else:
+            self._enqueue(job)
+
+    def _enqueue(self, job: _Job) -> None:
+        job.waiting = True
+        self._backlog.push(job, job.progress.places())
+
+    def _drop(self, route: Route) -> None:
+        job = self._jobs.get(route)
+        if job is None:
+            return
+        if job.attempt is not None:  # its `Finished` will come
+            job.attempt.abandoned = True
+            job.attempt.scope.cancel()
+            return
+        del self._jobs[route]
+        self._abandoned += 1
+        self._report_left()
+        if job.waiting:
+            self._backlog.drop(job)
+        else:
+            job.dropped = True
+
+    def _end(self, job: _Job, result: Success | Failure) -> None:
+        del self._jobs[job.route]
+        self._cache.tell(Generated(job.route, result))
+
+    def _close(self, drain: bool, reply: Reply[bool]) -> None:
+        if self._leaving is not None and not self._leaving.answered:
+            self._leaving.send(False)  # a drain that took too long
+        self._leaving = reply
+        self._closing = not drain
+        if self._closing:
+            self._stop_all()
+        self._report_left()
+
+    def _stop_all(self) -> None:
+        for job in list(self._jobs.values()):
+            if job.attempt is not None:  # ends when its `Finished` comes
+                job.attempt.abandoned = True
+                job.attempt.scope.cancel()
+                continue
+            if job.waiting:
+                self._backlog.drop(job)
+            job.dropped = True
+            self._end(job, Failure(Ended.CLOSED, "the engine was closed before this was sent", None, NO_USAGE))
+
+    def _report_left(self) -> None:
+        if self._leaving is not None and not self._jobs and not self._leaving.answered:
+            self._leaving.send(True)
+
+    # ------------------------------------------------------------------------------------------------ dispatch
+
+    def _dispatch(self) -> None:
+        now = trio.current_time()
+        if self._delayed:
+            self._release_delayed(now)
+        while self._in_flight < self._limiter.total_tokens and self._dispatch_one(now):
+            pass
+        self._due = self._next_due(now) if self._backlog or self._delayed else inf
+
+    def _release_delayed(self, now: float) -> None:
+        while self._delayed and self._delayed[0][0] <= now:
+            job = heapq.heappop(self._delayed)[2]
+            if not job.dropped:
+                self._enqueue(job)
+
+    def _dispatch_one(self, now: float) -> bool:
+        for lane, job in self._backlog.lanes():
+            open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now)]
+            if not open_ones:
+                continue
+            self._backlog.pop(lane)
+            job.waiting = False
+            return self._send(job, self._choose(open_ones), now)
+        return False
+
+    def _send(self, job: _Job, endpoint: EndpointState, now: float) -> bool:
+        """Send `job` to `endpoint`; False when the budget says to wait for what is under way."""
+        request = job.route.request
+        output = None if request.output_schema is None else output_of(request.output_schema)
+        estimate_usd = self._estimate_usd(request, output, endpoint)
+        match self._budget.reserve(estimate_usd):
+            case Reservation.WAIT:
+                self._enqueue(job)
+                return False
+            case Reservation.EXCEEDED:
+                self._end(job, self._over_budget(estimate_usd))
+                return True
+            case Reservation.GRANTED:
+                self._start(job, endpoint, output, estimate_usd, now)
+                return True
+
+    def _start(
+        self, job: _Job, endpoint: EndpointState, output: Output | None, reserved_usd: float, now: float
+    ) -> None:
+        self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
+        job.route.calls += 1
+        endpoint.in_flight += 1
+        endpoint.attempts += 1
+        job.attempt = attempt = Attempt(
+            route=job.route,
+            number=job.route.calls,
+            endpoint=endpoint.name,
+            output=output,
+            streamed=self._streams(endpoint.name, job.route),
+            dispatched_at=now,
+            is_probe=endpoint.breaker.begin(),
+            reserved_usd=reserved_usd,
+        )
+        self._limiter.acquire_on_behalf_of_nowait(attempt)
+        self._in_flight += 1
+        self._pool.generate(attempt)
+
+    def _estimate_usd(self, request: Request, output: Output | None, endpoint: EndpointState) -> float:
+        if self._budget.limit_usd is None or endpoint.price is None:
+            return 0.0
+        size = len(request.model_dump_json(exclude={"output_schema"}).encode()) + (len(output.tag) if output else 0)
+        return upper_estimate_usd(size, request.max_tokens, endpoint.price)
+
+    def _streams(self, endpoint: str, route: Route) -> bool:
+        mode = self._stream[endpoint]
+        if mode == "auto":
+            return route.stream or route.request.max_tokens > 1000
+        return mode == "always"
+
+    def _over_budget(self, estimate_usd: float) -> Failure:
+        spent, limit = self._budget.spent_usd, self._budget.limit_usd
+        message = (
+            f"budget_usd={limit}: {spent:.6f} is spent and the next call may cost {estimate_usd:.6f}; "
+            "raise the budget or lower max_tokens"
+        )
+        return Failure(Ended.BUDGET, message, None, NO_USAGE)
+
+    # ------------------------------------------------------------------------------------------------ results
+
+    def _finished(self, message: Finished) -> None:
+        attempt, result = message.attempt, message.result
+        job = self._jobs[attempt.route]
+        endpoint = self._endpoints[attempt.endpoint]
+        job.attempt = None
+        self._in_flight -= 1
+        endpoint.in_flight -= 1
+        job.route.usage = job.route.usage + result.usage
+        self._budget.settle(attempt.reserved_usd, result.usage.cost_usd or 0.0)
+        if isinstance(result, Success):
+            endpoint.succeeded(result.usage)
+            self._end(job, result)
+        elif isinstance(result.fault, Ended):
+            endpoint.abandoned(result.usage, was_probe=attempt.is_probe)
+            self._abandoned += 1
+            self._end(job, result)
+        else:
+            self._failed(job, endpoint, attempt, result, result.fault)
+        self._report_left()
+
+    def _failed(self, job: _Job, endpoint: EndpointState, attempt: Attempt, failure: Failure, fault: Fault) -> None:
+        now = trio.current_time()
+        job.progress.note(fault, endpoint.name, now)
+        if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
+            logger.error("endpoint %s is out for good: %s", endpoint.name, failure.message)
+        elif fault in REFUSED_BEFORE_WORK:
+            logger.info("endpoint %s refused a call: %s", endpoint.name, failure.message)
+        endpoint.failed(
+            FailedCall(
+                fault=fault,
+                message=failure.message,
+                usage=failure.usage,
+                begun_at=attempt.dispatched_at,
+                retry_after_s=failure.retry_after_s,
+                was_probe=attempt.is_probe,
+            ),
+            now,
+        )
+        if self._closing:
+            self._end(job, failure)
+        else:
+            self._judge(job, failure, fault, now)
+
+    def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
+        untried = (self._endpoints[name] for name in job.progress.allowed - job.progress.failed_at)
+        verdict = job.progress.verdict(
+            fault,
+            truncated=failure.truncated,
+            others_left=any(e.name != failure.endpoint and e.breaker.fatal_reason is None for e in untried),
+            retry_after_s=failure.retry_after_s,
+            limits=self._limits,
+            now=now,
+        )
+        match verdict:
+            case GiveUp():
+                self._end(job, failure)
+                return
+            case Elsewhere():
+                self._enqueue(job)
+            case Again(delay_s):
+                job.progress.start_over()
+                heapq.heappush(self._delayed, (now + delay_s, job.number, job))
+            case _:
+                assert_never(verdict)
+        self._retries += 1
+
+    # ------------------------------------------------------------------------------------------------ closed endpoints
+
+    def _next_due(self, now: float) -> float:
+        """When to look again; fails on the way whoever has waited too long for closed endpoints."""
+        due = self._delayed[0][0] if self._delayed else inf
+        for lane, head in list(self._backlog.lanes()):
+            due = min(due, self._lane_due(lane, head, now))
+        return due
+
+    def _lane_due(self, lane: Lane[_Job], head: _Job, now: float) -> float:
+        view = outlook([self._endpoints[name] for name in lane.allowed], now)
+        match view:
+            case Open(look_again_at):
+                lane.closed_since = None
+                return look_again_at
+            case Dead(reason):
+                self._end_waiting(lane, Failure(Fault.FATAL, reason, min(lane.allowed), NO_USAGE), -inf)
+                return inf
+            case Closed(reopens_at, fault, reason):
+                lane.closed_since = now if lane.closed_since is None else lane.closed_since
+                patience_s = self._limits.patience_s
+                message = f"every endpoint was closed for longer than outage_patience_s={patience_s:g}; last, {reason}"
+                self._end_waiting(lane, Failure(fault, message, None, NO_USAGE), now - patience_s)
+                impatient_at = max(lane.closed_since, head.queued_at) + patience_s
+                return min(reopens_at, impatient_at if impatient_at > now else now + patience_s)
+            case _:
+                assert_never(view)
+
+    def _end_waiting(self, lane: Lane[_Job], failure: Failure, since: float) -> None:
+        """Fail those who have waited for the lane's closed endpoints since `since` or longer; all when it is `-inf`."""
+        while (job := lane.head()) is not None:
+            if since != -inf and max(lane.closed_since or since, job.queued_at) > since:
+                return
+            self._backlog.pop(lane)
+            job.waiting = False
+            self._end(job, failure)
+
+    # ------------------------------------------------------------------------------------------------ figures
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        return self._in_flight
+
+    def snapshot(self) -> RouterSnapshot:
+        """The router's counters and its endpoints."""
+        now = trio.current_time()
+        return RouterSnapshot(
+            backlog=len(self._backlog),
+            delayed=len(self._delayed),
+            in_flight=self._in_flight,
+            max_concurrency=self._max_concurrency,
+            concurrency_cap=int(self._limiter.total_tokens),
+            generators=self._pool.started,
+            retries=self._retries,
+            failovers=self._failovers,
+            abandoned=self._abandoned,
+            endpoints={name: endpoint.snapshot(now) for name, endpoint in self._endpoints.items()},
+        )
+
+    def __repr__(self) -> str:
+        return f"<Router backlog={len(self._backlog)} in_flight={self._in_flight}/{self._limiter.total_tokens:g}>"

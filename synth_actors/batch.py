@@ -1,0 +1,102 @@
+"""How are many requests made at once, and their outcomes read as they come?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from typing import TypeVar
+
+import trio
+
+from synth_actors.errors import SynthActorsError
+from synth_actors.scopes import nursery_for_body
+from synth_actors.types import Outcome, Response
+
+T = TypeVar("T")
+Requests = Iterable[T] | AsyncIterable[T]
+Generate = Callable[[T], Awaitable[Response]]
+
+
+class Outcomes(trio.abc.ReceiveChannel[Outcome]):
+    """The outcomes of a batch as they complete.
+
+    At most `room` requests are between the input and the reader: a reader that stops stops the puller.  If the input
+    raised, the outcomes of what was taken from it come first, then its exception.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._send, self._receive = trio.open_memory_channel[Outcome](room)
+        self._room = trio.Semaphore(room)
+        self._taken = 0
+        self._input_error: Exception | None = None
+
+    async def receive(self) -> Outcome:
+        """The next outcome.
+
+        Raises:
+            trio.EndOfChannel: all outcomes were read.
+            Exception: whatever the input raised, once all other outcomes were read.
+        """
+        try:
+            outcome = await self._receive.receive()
+        except trio.EndOfChannel:
+            if self._input_error is None:
+                raise
+            raise self._input_error from None
+        self._room.release()
+        return outcome
+
+    async def aclose(self) -> None:
+        """Stop reading.  What only this batch awaits is cancelled when the `async with` block ends."""
+        await self._receive.aclose()
+
+    async def _pull(self, requests: Requests[T], generate: Generate[T]) -> None:
+        async with trio.open_nursery() as nursery, self._send:
+            try:
+                if isinstance(requests, AsyncIterable):
+                    async with _closing(requests):
+                        async for item in requests:
+                            await self._submit(nursery, item, generate)
+                else:
+                    for item in requests:
+                        await self._submit(nursery, item, generate)
+            except Exception as exc:  # the input's own: the reader gets it, after the outcomes
+                self._input_error = exc
+
+    async def _submit(self, nursery: trio.Nursery, item: T, generate: Generate[T]) -> None:
+        await self._room.acquire()
+        nursery.start_soon(self._one, self._taken, item, generate, self._send.clone())
+        self._taken += 1
+
+    async def _one(
+        self,
+        index: int,
+        item: T,
+        generate: Generate[T],
+        send: trio.MemorySendChannel[Outcome],
+    ) -> None:
+        with send:
+            try:
+                outcome = Outcome(index=index, response=await generate(item))
+            except SynthActorsError as exc:
+                outcome = Outcome(index=index, error=exc)
+            try:
+                send.send_nowait(outcome)
+            except trio.BrokenResourceError:
+                pass  # the reader has left; the batch is about to be cancelled
+
+
+@asynccontextmanager
+async def open_batch(
+    requests: Requests[T], generate: Generate[T], room: int
+) -> AsyncIterator[Outcomes]:
+    """Make `requests` with `generate`, at most `room` between the input and the reader."""
+    outcomes = Outcomes(room)
+    async with nursery_for_body() as nursery:
+        nursery.start_soon(outcomes._pull, requests, generate)
+        yield outcomes
+
+
+def _closing(requests: AsyncIterable[T]) -> AbstractAsyncContextManager[object]:
+    """An async generator is closed when it is left half-way; other iterables belong to their owner."""
+    return aclosing(requests) if isinstance(requests, AsyncGenerator) else nullcontext()

@@ -1,0 +1,44 @@
+"""How do many readers follow one paid call?
+
+Chunks are data, not messages.  Each attempt owns one append-only list of texts, the `Feed` of a flight points at the list
+of the current attempt, and a subscriber reads through a cursor at its own pace: it blocks nobody and holds no token.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synth_actors.reply import Reply
+from synth_actors.types import NO_USAGE, Usage
+
+
+class Texts:
+    """What one attempt has said so far.  When it failed, `problem` says why and `usage` what it had cost."""
+
+    __slots__ = ("endpoint", "pieces", "problem", "usage")
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.pieces: list[str] = []
+        self.problem: str | None = None
+        self.usage: Usage = NO_USAGE
+
+
+class Feed:
+    """The attempts of one flight, and who reads along."""
+
+    __slots__ = ("current", "readers")
+
+    def __init__(self) -> None:
+        self.current: Texts | None = None
+        self.readers: set[Reply[Any]] = set()
+
+    def begin(self, endpoint: str) -> Texts:
+        """Start the list of a new attempt at `endpoint`."""
+        self.current = Texts(endpoint)
+        return self.current
+
+    def wake(self) -> None:
+        """Tell every reader to look again."""
+        for reader in self.readers:
+            reader.nudge()

@@ -1,0 +1,191 @@
+"""How does a caller ask, wait, and leave?
+
+The caller's side of a request: one inline question to the cache, a place at the door, one deadline, and a word to the
+cache from whoever leaves early.  Everything here runs in the caller's own task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.door import FrontDoor
+from synth_actors.errors import ConfigError, DeadlineExceededError, EngineClosedError, GenerationError
+from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
+from synth_actors.policy.cache_key import key_of
+from synth_actors.reply import Failed
+from synth_actors.samples import SampleBuffer
+from synth_actors.schema import output_of
+from synth_actors.types import NO_USAGE, Answer, Request, Response, Timings, Usage
+
+Landing = Answer | Landed | Failed
+"""What a waiter gets: an entry, its share of a flight, or a failure."""
+
+
+class Front:
+    """Where requests come in.  The counters are I1 of the guarantees: what is submitted ends in one of three ways."""
+
+    def __init__(
+        self,
+        cache: Mailbox[Any],
+        door: FrontDoor,
+        samples: SampleBuffer,
+        endpoints: Set[str],
+        timeout_s: float | None,
+    ) -> None:
+        self.submitted = self.succeeded = self.failed = self.cancelled = 0
+        self.claimed: Usage = NO_USAGE  # what responses and errors carried away
+        self._cache = cache
+        self._door = door
+        self._samples = samples
+        self._endpoints = endpoints
+        self._timeout_s = timeout_s
+
+    @enable_ki_protection
+    async def generate(self, request: Request) -> Response:
+        """The response to `request`; raises what `Engine.generate` documents."""
+        lookup = self.lookup(request, stream=False)
+        self.submitted += 1
+        try:
+            value = await self._ask(lookup)
+            response = self.response(lookup, value)
+        except Exception as exc:
+            self.note_failure(exc)
+            raise
+        except BaseException:
+            self.cancelled += 1
+            raise
+        self.succeeded += 1
+        return response
+
+    # ------------------------------------------------------------------------------------------------ asking
+
+    def lookup(self, request: Request, *, stream: bool) -> Lookup:
+        """The question to the cache.  Raises `ConfigError` when the request names an endpoint that is not there."""
+        names = request.endpoints
+        if names is not None and not self._endpoints >= set(names):
+            unknown = sorted(set(names) - self._endpoints)[0]
+            known = ", ".join(sorted(self._endpoints))
+            raise ConfigError(f"Request.endpoints: {unknown!r} is not an endpoint of this engine; it has {known}")
+        return Lookup(key_of(request), request, stream, trio.current_time(), self.submitted + 1)
+
+    async def _ask(self, lookup: Lookup) -> Landing:
+        if (hit := await self.enter(lookup)) is not None:
+            return hit
+        self.hand_over(lookup)
+        value: Landing | None = lookup.reply.take()
+        if value is not None:
+            self._door.place_back()
+            return value
+        try:
+            value = await self._wait(lookup)
+        except BaseException:  # cancelled, interrupted or too late: whoever leaves says so
+            self.leave(lookup)
+            raise
+        self._door.place_back()
+        return value
+
+    async def enter(self, lookup: Lookup) -> Answer | None:
+        """Take a place at the door; a hit needs none and is returned at once.
+
+        There is no checkpoint between taking the place and `hand_over`, so that it cannot be lost.
+        """
+        await self._cache.breathe()
+        door = self._door
+        door.check_open()
+        if door.has_room:
+            door.waiting += 1
+            return None
+        if (hit := self._try_hit(lookup)) is not None:
+            return hit
+        with trio.CancelScope(deadline=self._deadline(lookup)) as scope:
+            await door.enter()
+        if scope.cancelled_caught:
+            raise self.too_late(lookup)
+        return None
+
+    def _try_hit(self, lookup: Lookup) -> Answer | None:
+        question = Lookup(lookup.key, lookup.request, False, lookup.submitted_at, 0, hit_only=True)
+        if not self._cache.offer(question):
+            return None
+        found = question.reply.take()
+        return None if found is None or isinstance(found, (NoHit, Failed)) else found
+
+    def hand_over(self, lookup: Lookup) -> None:
+        """Ask the cache: inline if it may be, else through its mailbox."""
+        cache = self._cache
+        if not cache.offer(lookup):
+            cache.tell(lookup)
+
+    def _deadline(self, lookup: Lookup) -> float:
+        timeout_s = lookup.request.timeout_s
+        if timeout_s is None:
+            timeout_s = self._timeout_s
+        return float("inf") if timeout_s is None else lookup.submitted_at + timeout_s
+
+    async def _wait(self, lookup: Lookup) -> Landing:
+        deadline = self._deadline(lookup)
+        if deadline == float("inf"):
+            return await lookup.reply.wait()
+        with trio.CancelScope(deadline=deadline):
+            return await lookup.reply.wait()
+        raise self.too_late(lookup)
+
+    async def park(self, lookup: Lookup) -> None:
+        """Wait for the next thing that happens to a stream.  Raises `DeadlineExceededError`."""
+        with trio.CancelScope(deadline=self._deadline(lookup)) as scope:
+            await lookup.reply.park()
+        if scope.cancelled_caught:
+            raise self.too_late(lookup)
+
+    # ------------------------------------------------------------------------------------------------ leaving
+
+    def leave(self, lookup: Lookup) -> None:
+        """Nobody waits for this lookup any more; its place goes back when the cache has taken the message."""
+        self._cache.tell(Abandoned(lookup))
+
+    def landed(self) -> None:
+        """A stream's lookup was answered: its place goes back at once."""
+        self._door.place_back()
+
+    def note_failure(self, exc: Exception) -> None:
+        """A request ended with `exc`."""
+        self.failed += 1
+        if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
+            self.claimed = self.claimed + exc.usage
+
+    def too_late(self, lookup: Lookup) -> DeadlineExceededError:
+        """The error of a caller whose own time is over; it carries the bill if nobody else is left to carry it."""
+        route = lookup.route
+        texts = None if route is None else route.feed.current
+        alone = lookup.flight is not None and len(lookup.flight) == 1
+        return DeadlineExceededError(
+            f"no answer within timeout_s={self._deadline(lookup) - lookup.submitted_at:g}",
+            attempts=0 if route is None else route.calls,
+            partial="" if texts is None else "".join(texts.pieces),
+            usage=route.usage if route is not None and alone else NO_USAGE,
+            retryable=True,
+        )
+
+    # ------------------------------------------------------------------------------------------------ answering
+
+    def response(self, lookup: Lookup, value: Landing) -> Response:
+        """The caller's own `Response`, its `data` parsed afresh; raises the caller's own error."""
+        if isinstance(value, Failed):
+            raise value.make()
+        answer = value if isinstance(value, Answer) else value.answer
+        schema = lookup.request.output_schema
+        data = None if schema is None else output_of(schema).parse(answer.text)
+        total_s = trio.current_time() - lookup.submitted_at
+        if isinstance(value, Answer):
+            self._samples.add_cached(total_s)
+            timings = Timings(queue_s=0.0, ttft_s=None, service_s=0.0, total_s=total_s)
+            return Response(answer, data, NO_USAGE, "cache", 0, lookup.number, timings)
+        if value.source == "call":
+            self.claimed = self.claimed + value.usage
+        timings = Timings(queue_s=value.queue_s, ttft_s=value.ttft_s, service_s=value.service_s, total_s=total_s)
+        return Response(answer, data, value.usage, value.source, value.attempts, lookup.number, timings)

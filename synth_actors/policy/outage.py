@@ -1,0 +1,49 @@
+"""Can a request that may use these endpoints still be served, and until when is it worth waiting?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+
+from synth_actors.policy.endpoints import EndpointState
+from synth_actors.providers.base import Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """At least one endpoint works; `look_again_at` is when another one may, `inf` when none is paused."""
+
+    look_again_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Every endpoint is paused or not yet proved again, or out for good; one may reopen at `reopens_at`."""
+
+    reopens_at: float
+    fault: Fault
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Every endpoint is out for good."""
+
+    reason: str
+
+
+Outlook = Open | Closed | Dead
+
+
+def outlook(endpoints: Sequence[EndpointState], now: float) -> Outlook:
+    """What the endpoints of one lane promise."""
+    fatal = [e for e in endpoints if e.breaker.fatal_reason is not None]
+    if len(fatal) == len(endpoints):
+        return Dead("; ".join(f"{e.name}: {e.breaker.fatal_reason}" for e in fatal))
+    alive = [e for e in endpoints if e.breaker.fatal_reason is None]
+    due = min((e.breaker.reopens_at for e in alive if e.breaker.reopens_at > now), default=inf)
+    if not all(e.breaker.is_closed(now) for e in alive):
+        return Open(due)
+    first = min(alive, key=lambda e: (e.breaker.reopens_at, e.rank))
+    return Closed(due, first.last_fault or Fault.UNREACHABLE, f"{first.name}: {first.last_message}")

@@ -1,0 +1,77 @@
+"""What has been tried for one request, and what follows from it?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Trial, Verdict, judge
+from synth_actors.providers.base import Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The numbers of the configuration that bound a request's attempts; `jitter()` draws from [0, 1)."""
+
+    max_attempts: int
+    patience_s: float
+    jitter: Callable[[], float]
+
+
+class Progress:
+    """The history of one request: where it may go, and where and how it has failed."""
+
+    __slots__ = ("_invalid_outputs", "_refused_since", "_schema_refusals", "_spent", "allowed", "failed_at", "last_endpoint")  # fmt: skip
+
+    def __init__(self, allowed: frozenset[str]) -> None:
+        self.allowed = allowed
+        self.failed_at: set[str] = set()
+        self.last_endpoint: str | None = None
+        self._spent = 0  # calls that may have been paid
+        self._invalid_outputs = 0
+        self._schema_refusals = 0
+        self._refused_since: float | None = None
+
+    def places(self) -> frozenset[str]:
+        """Where it may go next: where it has not failed yet, or anywhere again once all have failed it."""
+        if not self.failed_at:
+            return self.allowed
+        return self.allowed - self.failed_at or self.allowed
+
+    def note(self, fault: Fault, endpoint: str, now: float) -> None:
+        """An attempt at `endpoint` ended with `fault`."""
+        self.last_endpoint = endpoint
+        if fault in REFUSED_BEFORE_WORK:
+            self._refused_since = now if self._refused_since is None else self._refused_since
+        elif fault is Fault.SCHEMA_REFUSED:
+            self._schema_refusals += 1
+        else:
+            self._spent += 1
+            self._invalid_outputs += fault is Fault.OUTPUT_INVALID
+            self.failed_at.add(endpoint)
+
+    def verdict(
+        self, fault: Fault, *, truncated: bool, others_left: bool, retry_after_s: float | None, limits: Limits, now: float
+    ) -> Verdict:
+        """Again, elsewhere or give up, after an attempt that was noted."""
+        return judge(
+            Trial(
+                fault=fault,
+                truncated=truncated,
+                spent=self._spent,
+                max_attempts=limits.max_attempts,
+                invalid_outputs=self._invalid_outputs,
+                schema_refusals=self._schema_refusals,
+                endpoints=len(self.allowed),
+                others_left=others_left,
+                refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
+                patience_s=limits.patience_s,
+                retry_after_s=retry_after_s,
+                jitter=limits.jitter(),
+            )
+        )
+
+    def start_over(self) -> None:
+        """All endpoints have failed it: all may try again."""
+        if self.allowed <= self.failed_at:
+            self.failed_at.clear()
