@@ -50,11 +50,12 @@ clean: ## remove .venv and everything else that was made here
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@echo "Setting up .venv from requirements.lock (once, about a minute) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "make: PYTHON=$(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo not there);" \
+			"Python 3.11 or newer is needed, for example: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "Setting up .venv from requirements.lock (once, about half a minute) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 		echo "make: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf .venv; exit 1; }
-	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --no-compile --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
