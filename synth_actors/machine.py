@@ -124,3 +124,27 @@ def _lines(file: Path) -> list[str]:
         return file.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []
+
+
+def trim_heap() -> bool:
+    """Ask the allocator to give free pages back to the system; False where it has no such call (only glibc has).
+
+    On a heap of 400 MB full of holes this took 38 ms, during which nobody else could allocate: not for the event loop.
+    """
+    trim = _trimmer()
+    if trim is None:
+        return False
+    trim(0)
+    return True
+
+
+@cache
+def _trimmer() -> Callable[[int], int] | None:
+    import ctypes
+
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another libc, or none that can be opened by that name
+        return None
+    trim.argtypes, trim.restype = [ctypes.c_size_t], ctypes.c_int
+    return lambda pad: int(trim(pad))

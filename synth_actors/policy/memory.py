@@ -130,6 +130,8 @@ class MemoryPolicy:
         self.rss_per_accounted_byte = 1.25  # JSON text in bytes objects, before anything was learned
         self._full = max_concurrency
         self._is = thresholds
+        self.limit_bytes = limit_bytes
+        self.rss_at_open_bytes = rss_at_open_bytes
         self._room = limit_bytes - rss_at_open_bytes
         self.high_bytes = rss_at_open_bytes + int(thresholds.high_mark * self._room)
         self.low_bytes = rss_at_open_bytes + int(thresholds.low_mark * self._room)
