@@ -1,65 +1,36 @@
-"""How is the engine put together, and what can one ask of it?
+"""What can one ask of the engine?
 
-**Capacities.**  Backpressure waits at the front door, so inside every message must find room.  With W = `max_waiting`
-places and C = `max_concurrency` tokens:
-
-- Cache.  A place is behind at most one `Lookup` and one `Abandoned` at a time, since it goes back only when the latter is
-  taken: 2 W.  `Generated` comes once a flight; there are at most W flights with somebody waiting, and of the deserted
-  ones only those whose attempt still runs can report: W + C.  `hit_only` lookups are inline only.
-- Router.  Trio runs every task once a round and an actor takes all that is there, so at most two rounds' messages meet:
-  in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `Finished` comes once a live attempt: C.
-- Generators.  One `Generate` for each token: C.
-- Watchdog, metrics: one message of each asker; askers are callers of `metrics` and `optimize`: unbounded, and tiny.
-
-`_SPARE` more take the rest: caps, shrinks, closing.
+This is the face of it; how it is put together stands in `wiring.py`.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
-from math import inf
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Unpack, overload
 
 import trio
 
-from synth_actors.actors.cache import CacheActor
-from synth_actors.actors.generator import GeneratorActor, GeneratorPool, Line
-from synth_actors.actors.mailbox import Mailbox
-from synth_actors.actors.router import RouterActor
-from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
 from synth_actors.batch import Outcomes, Requests, open_batch
-from synth_actors.config import Endpoint, EngineConfig, as_endpoint
-from synth_actors.door import FrontDoor
+from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.errors import ConfigError
-from synth_actors.front import Front
-from synth_actors.messages import CloseRouter
-from synth_actors.policy.budget import Budget
-from synth_actors.policy.cache_index import CacheIndex
-from synth_actors.policy.endpoints import EndpointState
-from synth_actors.policy.progress import Limits
-from synth_actors.policy.routing import STRATEGIES
+from synth_actors.messages import Optimize, TakeSnapshot
 from synth_actors.providers.base import Provider
-from synth_actors.providers.build import build_provider
-from synth_actors.providers.prices import price_of
-from synth_actors.samples import SampleBuffer
 from synth_actors.scopes import nursery_for_body
+from synth_actors.snapshot import Snapshot
 from synth_actors.stream import ResponseStream
 from synth_actors.types import Outcome, Request, RequestFields, Response
-
-_SPARE = 64
-CLOSING_S = 2.0
-"""How long attempts and connections may take to close after they were cancelled."""
+from synth_actors.wiring import Wiring
 
 
 class Engine:
     """What `open_engine` gives.  Every method may be called from any task of the same trio run."""
 
-    def __init__(self, config: EngineConfig, front: Front) -> None:
-        self.config = config
-        self._front = front
+    def __init__(self, wiring: Wiring) -> None:
+        self.config = wiring.config
+        self._wiring = wiring
+        self._front = wiring.front
 
     @overload
     async def generate(self, request: Request, /) -> Response: ...
@@ -78,12 +49,14 @@ class Engine:
             GenerationError: anything else that went wrong with the call; it says what it cost.
             EngineClosedError: the engine was closed meanwhile.
         """
-        return await self._front.generate(as_request(request, fields) if fields or type(request) is str else request)
+        return await self._front.generate(as_request(request, fields))
 
     @overload
-    def stream(self, request: Request, /) -> Any: ...
+    def stream(self, request: Request, /) -> AbstractAsyncContextManager[ResponseStream]: ...
     @overload
-    def stream(self, request: str, /, **fields: Unpack[RequestFields]) -> Any: ...
+    def stream(
+        self, request: str, /, **fields: Unpack[RequestFields]
+    ) -> AbstractAsyncContextManager[ResponseStream]: ...
     @asynccontextmanager
     async def stream(self, request: Request | str, /, **fields: Any) -> AsyncIterator[ResponseStream]:
         """Read an answer while it is made: an async context manager that gives a `ReceiveChannel` of `Chunk`.
@@ -127,8 +100,77 @@ class Engine:
                 found.append(outcome)  # noqa: PERF401  (an async comprehension would hide the loop that may raise)
         return sorted(found, key=lambda outcome: outcome.index)
 
+    async def metrics(self) -> Snapshot:
+        """Everything the engine knows about itself at this moment, frozen."""
+        snapshot: Snapshot = await self._wiring.metrics.ask(TakeSnapshot())
+        return snapshot
+
+    @asynccontextmanager
+    async def watch_metrics(self, interval_s: float = 1.0) -> AsyncIterator[trio.MemoryReceiveChannel[Snapshot]]:
+        """A snapshot every `interval_s` seconds: an async context manager that gives a `ReceiveChannel`.
+
+        A slow reader never slows the engine: it gets the newest snapshot, those it missed are gone.
+
+        Raises:
+            ConfigError: `interval_s` is not positive.
+        """
+        if not interval_s > 0:
+            raise ConfigError(f"watch_metrics: interval_s={interval_s!r}: give seconds above 0")
+        send, receive = trio.open_memory_channel[Snapshot](1)
+        async with nursery_for_body() as nursery:
+            nursery.start_soon(self._publish, send, receive, interval_s)
+            yield receive
+
+    async def _publish(
+        self, send: trio.MemorySendChannel[Snapshot], stale: trio.MemoryReceiveChannel[Snapshot], interval_s: float
+    ) -> None:
+        due = trio.current_time()
+        while True:
+            due += interval_s
+            await trio.sleep_until(due)
+            snapshot = await self.metrics()
+            if send.statistics().current_buffer_used:
+                stale.receive_nowait()
+            send.send_nowait(snapshot)
+
+    async def optimize(self) -> int:
+        """Drop expired entries, give memory back to the system, and return how many resident bytes that freed."""
+        freed: int = await self._wiring.watchdog.ask(Optimize())
+        return freed
+
     def __repr__(self) -> str:
-        return f"<Engine {self._front!r}>"
+        return f"<Engine {self._wiring!r}>"
+
+
+@asynccontextmanager
+async def open_engine(
+    endpoints: str | Endpoint | Provider | Sequence[str | Endpoint | Provider],
+    config: EngineConfig | None = None,
+    *,
+    attempt_log: AttemptLog | None = None,
+) -> AsyncIterator[Engine]:
+    """Open an engine for as long as the `async with` block runs.
+
+    `endpoints` are strings (`"anthropic:MODEL"`, `"openai:MODEL@BASE_URL"`, `"local"`), `Endpoint`s or `Provider`s, in
+    the order of preference.  On a normal exit requests under way get `config.drain_timeout_s` to finish; after an
+    exception or a cancellation they are stopped at once.  An exception raised in the block leaves as itself.
+
+    Raises:
+        ConfigError: an endpoint or the configuration is wrong, a key is missing, or memory is over its limit already.
+        Exception: a bug in the engine leaves as itself, after everybody who waited got an `EngineClosedError`.
+    """
+    wiring = Wiring(endpoints, config or EngineConfig(), attempt_log)
+    try:
+        async with nursery_for_body() as nursery:
+            wiring.start(nursery)
+            try:
+                yield Engine(wiring)
+                await wiring.drain()
+            finally:
+                await wiring.stop()
+    finally:
+        if wiring.cause is not None:
+            raise wiring.cause
 
 
 def as_request(value: Request | str, fields: Any) -> Request:

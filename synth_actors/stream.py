@@ -9,7 +9,7 @@ from synth_actors.feed import Texts
 from synth_actors.front import Front, Landing
 from synth_actors.messages import Lookup
 from synth_actors.reply import Failed
-from synth_actors.types import NO_USAGE, Answer, Chunk, Response
+from synth_actors.types import NO_USAGE, Answer, Chunk, Request, Response
 
 
 class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
@@ -29,6 +29,23 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self._response: Response | None = None
         self._error: Exception | None = None
         self._closed = False
+
+    @classmethod
+    async def open(cls, front: Front, request: Request) -> ResponseStream:
+        """Ask for `request` and join its flight as a reader."""
+        lookup = front.lookup(request, stream=True)
+        front.submitted += 1
+        try:
+            hit = await front.enter(lookup)
+        except Exception as exc:
+            front.note_failure(exc)
+            raise
+        except BaseException:
+            front.cancelled += 1
+            raise
+        if hit is None:
+            front.hand_over(lookup)
+        return cls(front, lookup, hit)
 
     async def receive(self) -> Chunk:
         """The next chunk.

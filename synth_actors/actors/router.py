@@ -402,6 +402,11 @@ class RouterActor(Decider[RouterMessage]):
         """Attempts under way."""
         return self._in_flight
 
+    @property
+    def endpoints(self) -> list[EndpointState]:
+        """The endpoints in the order of preference; to be read only."""
+        return list(self._endpoints.values())
+
     def snapshot(self) -> RouterSnapshot:
         """The router's counters and its endpoints."""
         now = trio.current_time()

@@ -7,6 +7,7 @@ actor is stopped in order, so that everybody who waits is answered, and then the
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -32,11 +33,15 @@ class _Child:
 
 
 class Supervisor:
-    """Runs actors in one nursery.  Actors that share a mailbox, such as a pool, have one name and stop together."""
+    """Runs actors in one nursery.  Actors that share a mailbox, such as a pool, have one name and stop together.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    `on_end` hears of the bug that ends the engine before anybody else does.
+    """
+
+    def __init__(self, nursery: trio.Nursery, on_end: Callable[[BaseException], None] | None = None) -> None:
         self.cause: BaseException | None = None  # the bug that ended the engine
         self._nursery = nursery
+        self._on_end = on_end
         self._children: dict[str, list[_Child]] = {}
 
     def start(self, actor: Actor[Any], budget: RestartBudget | None = None) -> None:
@@ -91,6 +96,8 @@ class Supervisor:
         """A bug ends the engine: answer everybody, then cancel everything."""
         if self.cause is None:
             self.cause = cause
+        if self._on_end is not None:
+            self._on_end(self.cause)
         for children in self._children.values():
             for child in children:
                 child.actor.stop(self.cause)

@@ -16,10 +16,14 @@ from synth_actors.types import NO_USAGE, Usage
 class Prices(Protocol):
     """US dollars per million tokens."""
 
-    input_usd_per_mtok: float
-    output_usd_per_mtok: float
-    cache_read_usd_per_mtok: float
-    cache_write_usd_per_mtok: float
+    @property
+    def input_usd_per_mtok(self) -> float: ...  # noqa: D102
+    @property
+    def output_usd_per_mtok(self) -> float: ...  # noqa: D102
+    @property
+    def cache_read_usd_per_mtok(self) -> float: ...  # noqa: D102
+    @property
+    def cache_write_usd_per_mtok(self) -> float: ...  # noqa: D102
 
 
 _THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.BUG})

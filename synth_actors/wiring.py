@@ -1,0 +1,275 @@
+"""How is the engine put together, and in which order does it start and end?
+
+**Capacities.**  Backpressure waits at the front door, so inside every message must find room.  With W = `max_waiting`
+places and C = `max_concurrency` tokens:
+
+- Cache.  A place is behind at most one `Lookup` and one `Abandoned` at a time, since it goes back only when the latter
+  is taken: 2 W.  `Generated` comes once a flight; at most W flights have somebody waiting, and of the deserted ones only
+  those whose attempt still runs report: W + C.  A `hit_only` lookup is inline or not made.
+- Router.  Trio runs every task once a round, and an actor takes all that is there when its turn begins, so at most two
+  rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `Finished` comes
+  once for each attempt under way: C.
+- Generators.  One `Generate` for each token: C.
+- Metrics and watchdog.  One small message for each caller of `metrics` and `optimize`, whose number is theirs.
+
+`_SPARE` more take the rest: caps, shrinks, closing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Any
+
+import trio
+
+from synth_actors import machine
+from synth_actors.actors.cache import CacheActor
+from synth_actors.actors.generator import GeneratorActor, GeneratorPool, Line
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.actors.metrics import MetricsActor, Sources
+from synth_actors.actors.router import RouterActor
+from synth_actors.actors.supervisor import Supervisor
+from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources
+from synth_actors.attempt_log import AttemptLog
+from synth_actors.config import Endpoint, EngineConfig, as_endpoint
+from synth_actors.door import FrontDoor
+from synth_actors.errors import ConfigError
+from synth_actors.front import Front
+from synth_actors.messages import CloseRouter, Generate
+from synth_actors.policy.budget import Budget
+from synth_actors.policy.cache_index import CacheIndex
+from synth_actors.policy.endpoints import EndpointState, Prices
+from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
+from synth_actors.policy.progress import Limits
+from synth_actors.policy.restart import RestartBudget
+from synth_actors.policy.routing import STRATEGIES
+from synth_actors.providers.base import Provider
+from synth_actors.providers.build import build_provider
+from synth_actors.providers.prices import price_of
+from synth_actors.samples import SampleBuffer
+from synth_actors.snapshot import Counters
+from synth_actors.types import NO_USAGE
+
+_SPARE = 64
+CLOSING_S = 2.0
+"""How long attempts and connections may take to close once they were cancelled."""
+
+
+class Wiring:
+    """The parts of one engine.  Made without I/O, started in a nursery, stopped in order."""
+
+    def __init__(
+        self,
+        endpoints: str | Endpoint | Provider | Sequence[str | Endpoint | Provider],
+        config: EngineConfig,
+        attempt_log: AttemptLog | None,
+    ) -> None:
+        self.config = config
+        self._endpoints = _checked(endpoints)
+        self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
+        self._prices = [_price(endpoint, config) for endpoint in self._endpoints]
+        self._log = attempt_log
+        self._rss_at_open_bytes = machine.rss_bytes()
+        self._limit_bytes = _memory_limit(config, self._rss_at_open_bytes)
+        self._limiter = trio.CapacityLimiter(config.max_concurrency)
+        self._samples = SampleBuffer()
+        self._door = FrontDoor(config.max_waiting, config.on_full)
+        self._make_mailboxes(config.max_waiting, config.max_concurrency)
+        names = frozenset(endpoint.name for endpoint in self._endpoints)
+        self.front = Front(self._cache_box, self._door, self._samples, names, config.timeout_s)
+        self._supervisor: Supervisor | None = None
+
+    def _make_mailboxes(self, waiting: int, tokens: int) -> None:
+        self._cache_box: Mailbox[Any] = Mailbox("cache", 3 * waiting + tokens + _SPARE)
+        self._router_box: Mailbox[Any] = Mailbox("router", 4 * waiting + tokens + _SPARE)
+        self._generator_box: Mailbox[Generate] = Mailbox("generators", tokens + _SPARE)
+        self.metrics: Mailbox[Any] = Mailbox("metrics", inf)
+        self.watchdog: Mailbox[Any] = Mailbox("watchdog", inf)
+
+    @property
+    def cause(self) -> BaseException | None:
+        """The bug that ended the engine, None while there was none."""
+        return None if self._supervisor is None else self._supervisor.cause
+
+    # ------------------------------------------------------------------------------------------------ starting
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """Start the actors: those that are told before those that tell."""
+        self._supervisor = supervisor = Supervisor(nursery, on_end=self._door.close)
+        self._cache = self._make_cache()
+        self._router = self._make_router(supervisor)
+        self._watchdog = self._make_watchdog()
+        supervisor.start(self._cache)
+        supervisor.start(self._router)
+        supervisor.start(self._make_metrics(supervisor), RestartBudget())
+        supervisor.start(self._watchdog, RestartBudget())
+
+    def _make_cache(self) -> CacheActor:
+        config = self.config.cache
+        return CacheActor(
+            self._cache_box,
+            router=self._router_box,
+            index=CacheIndex(config.max_entries, config.max_bytes, config.ttl_s),
+            enabled=config.enabled,
+            identities=frozenset(provider.identity for provider in self._providers),
+            samples=self._samples,
+            place_back=self._door.place_back,
+        )
+
+    def _make_router(self, supervisor: Supervisor) -> RouterActor:
+        config = self.config
+        limits = Limits(
+            max_attempts=config.max_attempts,
+            patience_s=config.outage_patience_s,
+            jitter=random.Random().random,  # spreads the retries of many processes; nothing that is kept depends on it
+        )
+        return RouterActor(
+            self._router_box,
+            cache=self._cache_box,
+            pool=GeneratorPool(self._generator_box, supervisor, self._make_generator()),
+            limiter=self._limiter,
+            endpoints=self._endpoint_states(),
+            stream={endpoint.name: endpoint.stream for endpoint in self._endpoints},
+            strategy=STRATEGIES[config.routing],
+            budget=Budget(config.budget_usd),
+            limits=limits,
+        )
+
+    def _make_watchdog(self) -> MemoryWatchdog:
+        return MemoryWatchdog(
+            self.watchdog,
+            cache=self._cache_box,
+            router=self._router_box,
+            policy=MemoryPolicy(self._limit_bytes, self._rss_at_open_bytes, self.config.max_concurrency),
+            sources=WatchdogSources(
+                accounted_bytes=lambda: self._cache.accounted_bytes,
+                in_flight=lambda: self._router.in_flight,
+            ),
+            interval_s=self.config.memory_check_interval_s,
+        )
+
+    def _make_metrics(self, supervisor: Supervisor) -> MetricsActor:
+        sources = Sources(
+            cache=self._cache.snapshot,
+            router=self._router.snapshot,
+            memory=self._watchdog.snapshot,
+            counters=self._counters,
+            mailboxes=supervisor.statistics,
+        )
+        return MetricsActor(self.metrics, samples=self._samples, sources=sources)
+
+    def _endpoint_states(self) -> list[EndpointState]:
+        rows = zip(self._endpoints, self._providers, self._prices, strict=True)
+        return [
+            EndpointState(
+                name=endpoint.name,
+                model=provider.model,
+                rank=rank,
+                max_concurrency=endpoint.max_concurrency,
+                price=price,
+            )
+            for rank, (endpoint, provider, price) in enumerate(rows)
+        ]
+
+    def _make_generator(self) -> Callable[[Callable[[], None]], GeneratorActor]:
+        rows = zip(self._endpoints, self._providers, self._prices, strict=True)
+        lines = {endpoint.name: _line(endpoint, provider, price) for endpoint, provider, price in rows}
+
+        def make(idle: Callable[[], None]) -> GeneratorActor:
+            return GeneratorActor(
+                self._generator_box,
+                router=self._router_box,
+                lines=lines,
+                limiter=self._limiter,
+                attempt_log=self._log,
+                idle=idle,
+            )
+
+        return make
+
+    # ------------------------------------------------------------------------------------------------ ending
+
+    async def drain(self) -> None:
+        """Close the door and let what is inside finish, for at most `drain_timeout_s`."""
+        self._door.close(None)
+        with trio.move_on_after(self.config.drain_timeout_s):
+            await self._close_router(drain=True)
+
+    async def stop(self) -> None:
+        """End everything, in order: door, backlog, attempts, router, cache, metrics, watchdog, connections."""
+        assert self._supervisor is not None
+        self._door.close(self.cause)
+        with trio.move_on_after(CLOSING_S, shield=True):
+            await self._close_router(drain=False)
+        for name in ("generators", "router", "cache", "metrics", "watchdog"):
+            await self._supervisor.stop(name)
+        with trio.move_on_after(CLOSING_S, shield=True):
+            async with trio.open_nursery() as nursery:
+                for provider in self._providers:
+                    nursery.start_soon(provider.aclose)
+
+    async def _close_router(self, *, drain: bool) -> None:
+        message = CloseRouter(drain)
+        self._router_box.tell(message)
+        await message.reply.wait()
+
+    # ------------------------------------------------------------------------------------------------ figures
+
+    def _counters(self) -> Counters:
+        front = self.front
+        usage = sum((e.usage for e in self._router.endpoints), NO_USAGE)
+        ended = front.succeeded + front.failed + front.cancelled
+        return Counters(
+            submitted=front.submitted,
+            succeeded=front.succeeded,
+            failed=front.failed,
+            cancelled=front.cancelled,
+            waiting=front.submitted - ended,
+            paid_calls=sum(e.attempts for e in self._router.endpoints),
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cost_usd=usage.cost_usd,
+            samples_dropped=self._samples.dropped,
+        )
+
+
+def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:
+    return Line(
+        name=endpoint.name,
+        provider=provider,
+        price=price,
+        first_token_timeout_s=endpoint.first_token_timeout_s,
+        idle_timeout_s=endpoint.idle_timeout_s,
+        attempt_timeout_s=endpoint.attempt_timeout_s,
+    )
+
+
+def _checked(given: str | Endpoint | Provider | Sequence[str | Endpoint | Provider]) -> list[Endpoint]:
+    """The endpoints, at least one, each with a name of its own."""
+    values = [given] if isinstance(given, (str, Endpoint, Provider)) else given
+    endpoints = [as_endpoint(value) for value in values]
+    if not endpoints:
+        raise ConfigError("endpoints: give at least one, for example 'local'")
+    names = [endpoint.name for endpoint in endpoints]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"endpoints: {name!r} stands there {names.count(name)} times; give each Endpoint its own name")
+    return endpoints
+
+
+def _price(endpoint: Endpoint, config: EngineConfig) -> Prices | None:
+    price = price_of(endpoint)
+    if price is None and config.budget_usd is not None:
+        raise ConfigError(
+            f"budget_usd={config.budget_usd:g}: the price of endpoint {endpoint.name!r} is not known; "
+            "give it: Endpoint(price=Price(...)), or leave out budget_usd"
+        )
+    return price
+
+
+def _memory_limit(config: EngineConfig, rss_at_open_bytes: int) -> int:
+    limit_bytes = config.memory_limit_bytes or default_limit(machine.usable_memory_bytes(), rss_at_open_bytes)
+    check_limit(limit_bytes, rss_at_open_bytes)
+    return limit_bytes
