@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from synth_actors import machine
+from synth_actors.actors.actor import Decider
+from synth_actors.actors.mailbox import Mailbox
+from synth_actors.actors.supervisor import Supervisor
+from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources, trim_in_thread
+from synth_actors.errors import EngineClosedError
+from synth_actors.messages import DropExpired, Optimize, SetConcurrencyCap, Shrink
+from synth_actors.policy.memory import MIB, MemoryPolicy
+from synth_actors.policy.restart import RestartBudget
+
+OPEN = 60 * MIB
+LIMIT = 560 * MIB
+INTERVAL_S = 0.25
+
+
+@dataclass
+class Process:
+    """What is resident; memory that the cache gave up stays so until it is trimmed."""
+
+    foreign: int = 0
+    cache: int = 0
+    expired: int = 0
+    untrimmed: int = 0
+    per_call: int = 0
+    in_flight: int = 0
+    trims: int = 0
+    read: list[float] = field(default_factory=list)
+    reading_fails: bool = False
+    on_trim: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+
+    def rss_bytes(self) -> int:
+        if self.reading_fails:
+            self.reading_fails = False
+            raise OSError("no such process")
+        self.read.append(trio.current_time())
+        return OPEN + self.foreign + self.cache + self.untrimmed + self.per_call * self.in_flight
+
+    async def trim(self) -> None:
+        await self.on_trim()
+        self.trims += 1
+        self.untrimmed = 0
+
+    def release(self, count: int) -> None:
+        self.cache -= count
+        self.untrimmed += count
+
+
+class Cache(Decider[Any]):
+    """Gives up what it is told to."""
+
+    def __init__(self, mailbox: Mailbox[Any], process: Process) -> None:
+        super().__init__(mailbox)
+        self.process = process
+        self.wanted: list[int] = []
+
+    def handle(self, message: Any) -> None:
+        match message:
+            case Shrink(wanted_bytes):
+                self.wanted.append(wanted_bytes)
+                self.process.release(wanted_bytes)
+            case DropExpired(reply):
+                self.process.release(self.process.expired)
+                reply.send(1)
+            case _:
+                raise AssertionError(message)
+
+
+class Router(Decider[SetConcurrencyCap]):
+    """Obeys at once."""
+
+    def __init__(self, mailbox: Mailbox[SetConcurrencyCap], process: Process) -> None:
+        super().__init__(mailbox)
+        self.process = process
+        self.demand = process.in_flight
+        self.caps: list[int] = []
+
+    def handle(self, message: SetConcurrencyCap) -> None:
+        self.caps.append(message.cap)
+        self.process.in_flight = min(self.demand, message.cap)
+
+
+class Kit:
+    """A watchdog, a process that it looks at, and those whom it tells."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.cache = Cache(Mailbox("cache", 10), process)
+        self.router = Router(Mailbox("router", 10), process)
+        self.box: Mailbox[Optimize] = Mailbox("watchdog", 10)
+        self.policy = MemoryPolicy(LIMIT, OPEN, 100)
+        self.watchdog = MemoryWatchdog(
+            self.box,
+            cache=self.cache.mailbox,
+            router=self.router.mailbox,
+            policy=self.policy,
+            sources=WatchdogSources(
+                accounted_bytes=lambda: process.cache,
+                in_flight=lambda: process.in_flight,
+                rss_bytes=process.rss_bytes,
+                trim=process.trim,
+            ),
+            interval_s=INTERVAL_S,
+        )
+
+
+@asynccontextmanager
+async def running(process: Process) -> AsyncIterator[Kit]:
+    kit = Kit(process)
+    async with trio.open_nursery() as nursery:
+        supervisor = Supervisor(nursery)
+        for actor in (kit.cache, kit.router):
+            supervisor.start(actor)
+        supervisor.start(kit.watchdog, RestartBudget())
+        await trio.testing.wait_all_tasks_blocked()
+        yield kit
+        for name in ("router", "cache", "watchdog"):
+            await supervisor.stop(name)
+        nursery.cancel_scope.cancel()
+
+
+async def test_memory_is_read_every_interval(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        await trio.sleep(1.1)
+        assert kit.process.read == pytest.approx([0.25, 0.5, 0.75, 1.0])
+        assert kit.watchdog.snapshot().state == "ok"
+
+
+async def test_a_cache_that_is_too_large_is_shrunk_and_trimmed(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process(cache=480 * MIB, foreign=10 * MIB)) as kit:
+        await trio.sleep(10.0)
+        snapshot = kit.watchdog.snapshot()
+        assert snapshot.state == "ok"
+        assert snapshot.shrinks == len(kit.cache.wanted) == kit.process.trims > 0
+        assert snapshot.released_bytes == sum(kit.cache.wanted)
+        assert snapshot.rss_bytes <= kit.policy.low_bytes
+        assert snapshot.peak_rss_bytes == OPEN + 490 * MIB
+        assert (snapshot.limit_bytes, snapshot.rss_at_open_bytes) == (LIMIT, OPEN)
+        assert kit.router.caps == []
+
+
+async def test_memory_of_running_calls_lowers_the_cap_and_gives_it_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process(in_flight=100, per_call=5 * MIB)) as kit:
+        await trio.sleep(1.0)
+        assert kit.watchdog.snapshot().state == "slowed"
+        assert kit.router.caps == [50]
+        kit.process.per_call = 0
+        await trio.sleep(120.0)
+        assert kit.router.caps[-1] == 100
+        assert kit.watchdog.snapshot().state == "ok"
+        assert kit.cache.wanted == []
+
+
+async def test_memory_that_is_not_the_engine_s_is_said_once_and_not_fought(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="synth_actors"):
+        async with running(Process(foreign=900 * MIB, cache=5 * MIB, in_flight=10)) as kit:
+            await trio.sleep(120.0)
+            assert kit.watchdog.snapshot().state == "not_reclaimable"
+            assert kit.process.cache == 5 * MIB
+            assert kit.router.caps[-1] == 100
+    assert sum("not reclaimable" in record.message for record in caplog.records) == 1
+
+
+async def test_optimize_answers_what_the_process_really_gave_back(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process(cache=50 * MIB, expired=20 * MIB)) as kit:
+        assert await kit.box.ask(Optimize()) == 20 * MIB
+        assert kit.process.cache == 30 * MIB
+
+
+async def test_optimize_never_answers_below_zero(autojump_clock: trio.testing.MockClock) -> None:
+    process = Process(cache=50 * MIB)
+    async with running(process) as kit:
+
+        async def allocate_meanwhile() -> None:
+            process.foreign += MIB
+
+        process.on_trim = allocate_meanwhile
+        assert await kit.box.ask(Optimize()) == 0
+
+
+async def test_optimize_does_not_put_off_the_next_look(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        for _ in range(10):
+            await trio.sleep(0.1)
+            await kit.box.ask(Optimize())
+        assert {0.25, 0.5, 0.75} <= {round(at, 9) for at in kit.process.read}
+
+
+async def test_optimize_after_the_cache_has_stopped_is_told_so(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        kit.cache.stop(None)
+        with pytest.raises(EngineClosedError):
+            await kit.box.ask(Optimize())
+        await trio.sleep(1.0)
+        assert len(kit.process.read) >= 4  # it still looks
+
+
+async def test_optimize_when_the_watchdog_stops_is_told_so(autojump_clock: trio.testing.MockClock) -> None:
+    message = Optimize()
+    async with running(Process(on_trim=trio.sleep_forever)) as kit:
+        kit.box.tell(message)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not message.reply.answered
+    assert message.reply.answered
+
+
+async def test_a_watchdog_that_crashes_starts_again_and_keeps_its_figures(
+    autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(Process(cache=480 * MIB, foreign=10 * MIB)) as kit:
+        await trio.sleep(0.3)
+        shrinks = kit.watchdog.snapshot().shrinks
+        kit.process.reading_fails = True
+        await trio.sleep(10.0)
+        assert kit.watchdog.snapshot().shrinks >= shrinks > 0
+        assert kit.watchdog.snapshot().state == "ok"
+    assert "crashed and starts again" in caplog.text
+
+
+async def test_trimming_this_process_leaves_it_alive() -> None:
+    await trim_in_thread()
+    assert isinstance(machine.trim_heap(), bool)
