@@ -6,8 +6,10 @@ import ast
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
+import grimp
 import pytest
 from importlinter import cli as importlinter_cli
 
@@ -72,6 +74,12 @@ def test_the_import_contracts_hold(capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.chdir(ROOT)
     status = importlinter_cli.lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True)
     assert status == importlinter_cli.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
+def test_no_module_needs_itself_to_be_imported() -> None:
+    graph = grimp.build_graph("synth_actors", exclude_type_checking_imports=True, cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # CycleError shows the circle
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
