@@ -36,7 +36,7 @@ class Mailbox(Generic[M]):
         self.deliver: Callable[[M], None] | None = None  # set by the actor while it is parked and may be run inline
         self._send, self._receive = trio.open_memory_channel[tuple[float, M]](capacity)
         self._closed: Callable[[], Exception] | None = None
-        self._peak = self._handled = self._inline = self._dropped = 0
+        self._peak = self._handled = self._inline = self._rested_at = self._dropped = 0
         self._wait_s = self._max_wait_s = self._handling_s = 0.0
 
     @enable_ki_protection
@@ -86,8 +86,8 @@ class Mailbox(Generic[M]):
 
     async def breathe(self) -> None:
         """The checkpoint before an inline ask: a cheap one, and a real one every `INLINE_RUN` inline asks."""
-        if self._inline % INLINE_RUN == INLINE_RUN - 1:
-            self._inline += 1  # so that the next ask is past the mark even if it is not inline
+        if self._inline - self._rested_at >= INLINE_RUN:
+            self._rested_at = self._inline
             await trio.lowlevel.checkpoint()
         else:
             await trio.lowlevel.checkpoint_if_cancelled()
