@@ -172,7 +172,7 @@ def generate_rows(
 
 @asynccontextmanager
 async def _made(engine: Engine, schema: RowSchema, plan: Plan) -> AsyncIterator[Rows[Any]]:
-    places = (await engine.metrics()).router.max_concurrency
+    places = engine.config.max_concurrency
     workers = min(plan.requests, REQUESTS_PER_PLACE * places)
     maker: _Maker[Any] = _Maker(
         engine, schema, plan, window=max(LEAST_WINDOW, WINDOW_PER_PLACE * places), workers=workers

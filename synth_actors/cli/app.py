@@ -1,0 +1,164 @@
+"""What does the user type, and with which status does it end?
+
+0 all rows are there, 1 some are not, 2 the input is wrong, 128 + n after signal n (130 after Ctrl-C).  What is wrong is
+said in one line on stderr.  Heavy imports are made inside the commands, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from synth_actors.errors import ConfigError, SynthActorsError
+
+PROGRAM = "synth-actors"
+
+app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+Schema = Annotated[str, typer.Argument(metavar="SCHEMA", help="A JSON Schema file, or package.module:PydanticModel.")]
+Count = Annotated[int, typer.Option("-n", "--count", metavar="COUNT", help="How many rows.")]
+Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file; - is stdout.")]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option("--endpoint", metavar="E", help="local, anthropic:MODEL or openai:MODEL@BASE_URL; may be repeated."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other rows.")]
+Concurrency = Annotated[int | None, typer.Option("--concurrency", metavar="N", help="Calls at once.  [100]")]
+PerRequest = Annotated[int, typer.Option("--rows-per-request", metavar="K", help="Rows that one call asks for.")]
+Instructions = Annotated[str | None, typer.Option("--instructions", metavar="TEXT", help="What the rows are about.")]
+MaxTokens = Annotated[int | None, typer.Option("--max-tokens", metavar="N", help="Per call.  [by the schema]")]
+Temperature = Annotated[float | None, typer.Option("--temperature", metavar="T", help="0 to 2.  [the endpoint's]")]
+Budget = Annotated[float | None, typer.Option("--budget-usd", metavar="D", help="Stop before this is passed.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated cost; make no call.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE once all rows are there.")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML: [engine] and [[endpoints]].")]
+
+
+def main() -> None:
+    """The command: run it and exit with its status."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Run the command line `arguments` and return the exit status."""
+    try:
+        status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    except typer.TyperException as exc:
+        return _refuse(f"{exc.format_message()}; see {PROGRAM} --help", 2)
+    except ConfigError as exc:
+        return _refuse(str(exc), 2)
+    except SynthActorsError as exc:
+        return _refuse(str(exc), 1)
+    except KeyboardInterrupt:
+        return _refuse("interrupted", 130)
+    except BrokenPipeError:
+        return _nobody_reads()
+    return int(status or 0)
+
+
+def _refuse(message: str, status: int) -> int:
+    typer.echo(f"{PROGRAM}: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _nobody_reads() -> int:
+    """`| head` has seen enough: say nothing, and keep Python from saying something when it closes stdout."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    from importlib.metadata import version
+
+    typer.echo(f"{PROGRAM} {version(PROGRAM)}")
+    raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def synth_actors(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    r"""Realistic synthetic records from LLMs: as many as you ask for, each valid.
+
+    \b
+    Try it without any key:
+      synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
+
+    \b
+    Then with a model; a second endpoint takes over when the first fails:
+      synth-actors generate shop.models:Order -n 500 -o orders.csv \\
+        --endpoint anthropic:claude-haiku-5-5 --endpoint openai:my-model@http://127.0.0.1:8000/v1 \\
+        --instructions "Orders of a small bicycle shop in Lyon" --budget-usd 2
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def generate(
+    schema: Schema,
+    count: Count,
+    output: Output,
+    endpoint: Endpoints = None,
+    seed: Seed = 0,
+    concurrency: Concurrency = None,
+    rows_per_request: PerRequest = 20,
+    instructions: Instructions = None,
+    max_tokens: MaxTokens = None,
+    temperature: Temperature = None,
+    budget_usd: Budget = None,
+    dry_run: DryRun = False,
+    overwrite: Overwrite = False,
+    config: Config = None,
+) -> int:
+    r"""Make COUNT valid rows that follow SCHEMA and write them to FILE.
+
+    FILE appears when all rows are there.  After Ctrl-C, or when some cannot be made, the others stand in FILE.partial.
+    Exit status: 0 all rows, 1 some are missing, 2 wrong input, 130 after Ctrl-C.
+
+    \b
+    Examples:
+      synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
+      synth-actors generate shop.models:Order -n 50 -o - | head
+      synth-actors generate customers.schema.json -n 100000 -o big.csv \\
+        --endpoint anthropic:claude-haiku-5-5 --dry-run
+    """
+    from synth_actors.cli.generate import Flags, make_rows
+
+    given = Flags(
+        schema=schema,
+        count=count,
+        output=output,
+        endpoints=tuple(endpoint or ()),
+        seed=seed,
+        concurrency=concurrency,
+        rows_per_request=rows_per_request,
+        instructions=instructions,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        budget_usd=budget_usd,
+        overwrite=overwrite,
+        config=config,
+    )
+    return make_rows(given, dry_run=dry_run)
+
+
+@app.command("config")
+def show_config(endpoint: Endpoints = None, config: Config = None) -> None:
+    """Show the configuration in force as TOML, without its secrets.
+
+    The output is a file for --config: change what you want to change and leave out the rest.
+    """
+    from synth_actors.cli.effective import settings_text
+    from synth_actors.cli.settings import load_settings
+
+    typer.echo(settings_text(load_settings(config, endpoint or ())))

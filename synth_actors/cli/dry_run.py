@@ -1,0 +1,51 @@
+"""What would a run ask for, and what might it cost?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
+
+from synth_actors.cli.run import Run
+from synth_actors.config import Endpoint
+from synth_actors.datasets.plan import Plan
+from synth_actors.datasets.row_schema import RowSchema
+from synth_actors.datasets.size import tokens_of_text
+from synth_actors.providers.prices import price_of
+
+
+def plan_text(run: Run, target: str) -> str:
+    """The plan for a person: requests, tokens, dollars, the first prompt."""
+    schema = RowSchema(run.schema)
+    plan = Plan(schema, run.job)
+    first = plan.request(plan.rows_of(0), 0, {})
+    sent = (first.system or "") + (first.prompt or "") + orjson.dumps(first.output_schema.json_schema()).decode()
+    tokens_in, tokens_out = plan.requests * tokens_of_text(sent), run.job.count * plan.row_tokens
+    lines = [
+        "The plan; nothing was sent and no file was written.",
+        f"  rows       {run.job.count} to {target}, seed {run.job.seed}",
+        f"  requests   {plan.requests} of up to {run.job.rows_per_request} rows, max_tokens {first.max_tokens} each",
+        f"  tokens     about {tokens_in:,} in and {tokens_out:,} out, when every row is right at once",
+        *(f"  endpoint   {line}" for line in _endpoints(run, tokens_in, tokens_out)),
+        "The first request:",
+        *("  | " + line for line in f"{first.system}\n\n{first.prompt}".splitlines()),
+    ]
+    return "\n".join(lines)
+
+
+def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:
+    budget = run.settings.engine.budget_usd
+    for endpoint in run.settings.endpoints:
+        cost = _cost(endpoint, tokens_in, tokens_out)
+        if cost is None:
+            yield f"{endpoint.name}: cost unknown, it has no known price"
+        else:
+            over = f", more than the budget of ${budget:g}" if budget is not None and cost > budget else ""
+            yield f"{endpoint.name}: about ${cost:.4f} if it makes all rows{over}"
+
+
+def _cost(endpoint: Endpoint, tokens_in: int, tokens_out: int) -> float | None:
+    price = price_of(endpoint)
+    if price is None:
+        return None
+    return (tokens_in * price.input_usd_per_mtok + tokens_out * price.output_usd_per_mtok) / 1e6

@@ -1,0 +1,113 @@
+"""How do the flags of `generate` become a run and an exit status?
+
+Everything that can be wrong without a call is found here, before the first one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+import typer
+
+from synth_actors.cli import settings as limits
+from synth_actors.cli.dry_run import plan_text
+from synth_actors.cli.progress import display_for
+from synth_actors.cli.run import Ending, Run, run
+from synth_actors.cli.schema_arg import load_schema
+from synth_actors.cli.settings import Settings, load_settings
+from synth_actors.cli.summary import summary
+from synth_actors.datasets.plan import RowsJob
+from synth_actors.datasets.row_schema import RowSchema
+from synth_actors.datasets.sinks import check_target, open_sink
+from synth_actors.engine import open_engine
+from synth_actors.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """What was typed after `synth-actors generate`, `--dry-run` apart."""
+
+    schema: str
+    count: int
+    output: str
+    endpoints: tuple[str, ...] = ()
+    seed: int = 0
+    concurrency: int | None = None
+    rows_per_request: int = 20
+    instructions: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None
+    budget_usd: float | None = None
+    overwrite: bool = False
+    config: Path | None = None
+
+
+def make_rows(flags: Flags, *, dry_run: bool) -> int:
+    """Run, or show what would be run; the exit status.
+
+    Raises:
+        ConfigError: something is wrong with the input; nothing was sent and no file is left behind.
+    """
+    plan = _decide(flags)
+    schema = _row_schema(flags.schema, plan)
+    if dry_run:
+        check_target(flags.output, schema, overwrite=flags.overwrite)
+        trio.run(_open_and_close, plan.settings)
+        typer.echo(plan_text(plan, flags.output), err=flags.output == "-")
+        return 0
+    sink = open_sink(flags.output, schema, overwrite=flags.overwrite)
+    ending = run(plan, sink, display_for(rows_on_stdout=flags.output == "-"))
+    if isinstance(ending.error, BrokenPipeError):
+        raise ending.error
+    if isinstance(ending.error, ConfigError) and not sink.rows:
+        raise ending.error
+    typer.echo(summary(ending, sink, flags.output), err=True)
+    return _status(ending)
+
+
+def _decide(flags: Flags) -> Run:
+    limits.COUNT.check(flags.count)
+    limits.ROWS_PER_REQUEST.check(flags.rows_per_request)
+    limits.CONCURRENCY.check(flags.concurrency)
+    limits.MAX_TOKENS.check(flags.max_tokens)
+    limits.TEMPERATURE.check(flags.temperature)
+    limits.BUDGET_USD.check(flags.budget_usd)
+    job = RowsJob(
+        count=flags.count,
+        rows_per_request=flags.rows_per_request,
+        seed=flags.seed,
+        instructions=flags.instructions,
+        max_tokens=flags.max_tokens,
+        temperature=flags.temperature,
+    )
+    settings = load_settings(flags.config, flags.endpoints, concurrency=flags.concurrency, budget_usd=flags.budget_usd)
+    return Run(settings=settings, schema=load_schema(flags.schema), job=job, in_thread=flags.output == "-")
+
+
+def _row_schema(argument: str, plan: Run) -> RowSchema:
+    try:
+        return RowSchema(plan.schema)
+    except ConfigError as exc:
+        _, _, reason = str(exc).partition(": ")
+        raise ConfigError(f"SCHEMA {argument}: {reason}") from None
+
+
+async def _open_and_close(settings: Settings) -> None:
+    """What is wrong with an endpoint, a missing key above all, is found when the engine opens; no call is made."""
+    async with open_engine(settings.endpoints, settings.engine):
+        pass
+
+
+def _status(ending: Ending) -> int:
+    if ending.complete:
+        return 0
+    if ending.signal is not None:
+        typer.echo("synth-actors: interrupted", err=True)
+        return 128 + ending.signal
+    if ending.error is not None:
+        typer.echo(f"synth-actors: {' '.join(str(ending.error).split())}", err=True)
+        return 2 if isinstance(ending.error, ConfigError) else 1
+    typer.echo(f"synth-actors: {ending.report.missing} rows are missing", err=True)
+    return 1

@@ -1,0 +1,108 @@
+"""What holds: the flags, else the configuration file, else the defaults?"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth_actors.config import CacheConfig, Endpoint, EngineConfig, Price, as_endpoint
+from synth_actors.errors import ConfigError
+
+PARTS = ("endpoints", "engine")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the engine of this run is opened."""
+
+    engine: EngineConfig
+    endpoints: tuple[Endpoint, ...]
+
+
+def load_settings(
+    path: Path | None, endpoints: Sequence[str], *, concurrency: int | None = None, budget_usd: float | None = None
+) -> Settings:
+    """The settings of `path`, with what the flags give put over them; without any endpoint: `local`.
+
+    Raises:
+        ConfigError: something is wrong; the message names the file or the flag, the value and the remedy.
+    """
+    document = {} if path is None else _read(path)
+    where = "" if path is None else f"--config {path}: "
+    flags = {"max_concurrency": concurrency, "budget_usd": budget_usd}
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        engine = _engine(document.get("engine", {}), given)
+        of_file = [_endpoint(each) for each in _array(document.get("endpoints", []))]
+    except ConfigError as exc:
+        raise ConfigError(f"{where}{exc}") from None
+    return Settings(engine=engine, endpoints=tuple(map(as_endpoint, endpoints or of_file or ["local"])))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise ConfigError(f"--config {path}: cannot be read ({exc.strerror}); give a TOML file") from None
+    except ValueError as exc:  # not UTF-8, or not TOML
+        raise ConfigError(f"--config {path}: is no TOML: {exc}") from None
+    for name in document:
+        if name not in PARTS:
+            raise ConfigError(f"--config {path}: {name}: unknown; known are [engine], [engine.cache] and [[endpoints]]")
+    return document
+
+
+def _engine(table: Any, given: dict[str, Any]) -> EngineConfig:
+    fields = dict(_table("engine", table))
+    if "cache" in fields:
+        fields["cache"] = CacheConfig(**_table("engine.cache", fields["cache"]))
+    return EngineConfig(**{**fields, **given})
+
+
+def _endpoint(value: Any) -> Endpoint:
+    if isinstance(value, str):
+        return Endpoint.parse(value)
+    fields = dict(_table("endpoints", value))
+    if not isinstance(fields.get("provider"), str):
+        raise ConfigError('endpoints: provider is missing; give provider = "local", "anthropic" or "openai"')
+    if "price" in fields:
+        fields["price"] = Price(**_table("endpoints.price", fields["price"]))
+    return Endpoint(**fields)
+
+
+def _table(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name}: {value!r} is not valid: give a table")
+    return value
+
+
+def _array(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"endpoints: {value!r} is not valid: give an array of strings, or tables [[endpoints]]")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What a number given as a flag may be."""
+
+    flag: str
+    least: float
+    most: float
+    words: str
+
+    def check(self, value: float | None) -> None:
+        """Raises `ConfigError` when `value` is given and out of range; no number at all (nan) is so too."""
+        if value is not None and not self.least <= value <= self.most:
+            raise ConfigError(f"{self.flag} {value}: is not valid: give {self.words}")
+
+
+COUNT = Limit("-n", 1, 10**12, "a number of rows from 1 up")
+ROWS_PER_REQUEST = Limit("--rows-per-request", 1, 10_000, "a number from 1 to 10000")
+CONCURRENCY = Limit("--concurrency", 1, 100_000, "a number from 1 to 100000")
+MAX_TOKENS = Limit("--max-tokens", 1, 10**9, "a number from 1 up")
+TEMPERATURE = Limit("--temperature", 0.0, 2.0, "a number from 0 to 2")
+BUDGET_USD = Limit("--budget-usd", 1e-9, 1e12, "dollars above 0")

@@ -1,0 +1,80 @@
+"""What came of the run, in a few lines for a person?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from synth_actors.cli.run import Ending
+from synth_actors.datasets.report import RowsReport
+from synth_actors.datasets.sinks import Sink
+from synth_actors.policy.bottlenecks import analyze
+from synth_actors.snapshot import LatencySummary, Snapshot
+from synth_actors.types import Usage
+
+MAX_REASONS_SHOWN = 5
+
+
+def summary(ending: Ending, sink: Sink, target: str) -> str:
+    """The closing lines."""
+    report = ending.report
+    rate = sink.rows / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
+    place = _place(ending, target)
+    lines = [f"{report.valid} of {report.asked} rows in {ending.elapsed_s:.2f} s ({rate:,.1f} rows/s){place}"]
+    lines += [f"  {name:<11}{text}" for name, text in _rows(report, sink)]
+    if ending.snapshot is not None:
+        lines += [f"  {name:<11}{text}" for name, text in _engine(ending.snapshot, report)]
+    return "\n".join(lines)
+
+
+def _place(ending: Ending, target: str) -> str:
+    where = "stdout" if target == "-" else target
+    if ending.complete:
+        return f" -> {where}"
+    return f" -> {ending.kept}" if ending.kept is not None else ""
+
+
+def _rows(report: RowsReport, sink: Sink) -> Iterator[tuple[str, str]]:
+    text = (
+        f"{report.duplicate} exact duplicates, {report.repaired} made by asking again, {report.invalid} invalid refused"
+    )
+    yield "rows", text
+    if report.missing:
+        reasons = list(report.missing_reasons.items())
+        for reason, count in reasons[:MAX_REASONS_SHOWN]:
+            yield "missing", f"{count}: {' '.join(reason.split())}"
+        if len(reasons) > MAX_REASONS_SHOWN:
+            yield "missing", f"{sum(count for _, count in reasons[MAX_REASONS_SHOWN:])}: other reasons"
+    if sink.encoder.left_out:
+        yield "left out", f"{sink.encoder.left_out} rows had keys without a column; .jsonl keeps them"
+
+
+def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]:
+    failed = f", {report.failed_requests} failed" if report.failed_requests else ""
+    yield "requests", f"{report.requests}{failed}; {_latency(snapshot.latency['response'])}"
+    cache = snapshot.cache
+    yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
+    yield "tokens", f"{report.usage.input_tokens:,} in, {report.usage.output_tokens:,} out; cost {_cost(report.usage)}"
+    memory = snapshot.memory
+    yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
+    found = analyze(snapshot).bottlenecks
+    yield "findings", "none" if not found else f"{len(found)}"
+    for finding in found:
+        yield f"  {finding.severity}", f"{finding.what}: {finding.remedy}"
+
+
+def _latency(series: LatencySummary) -> str:
+    if not series.count:
+        return "none was answered"
+    return f"p50 {_seconds(series.p50_s)}, p95 {_seconds(series.p95_s)}, p99 {_seconds(series.p99_s)}"
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _cost(usage: Usage) -> str:
+    return "unknown (an endpoint has no known price)" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.0f} MiB"
