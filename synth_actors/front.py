@@ -44,6 +44,7 @@ class Front:
         self._samples = samples
         self._endpoints = endpoints
         self._timeout_s = timeout_s
+        self._now = trio.lowlevel.current_clock().current_time
 
     @enable_ki_protection
     async def generate(self, request: Request) -> Response:
@@ -71,7 +72,7 @@ class Front:
             unknown = sorted(set(names) - self._endpoints)[0]
             known = ", ".join(sorted(self._endpoints))
             raise ConfigError(f"Request.endpoints: {unknown!r} is not an endpoint of this engine; it has {known}")
-        return Lookup(key_of(request), request, stream, trio.current_time(), self.submitted + 1)
+        return Lookup(key_of(request), request, stream, self._now(), self.submitted + 1)
 
     async def _ask(self, lookup: Lookup) -> Landing:
         if (hit := await self.enter(lookup)) is not None:
@@ -117,9 +118,7 @@ class Front:
 
     def hand_over(self, lookup: Lookup) -> None:
         """Ask the cache: inline if it may be, else through its mailbox."""
-        cache = self._cache
-        if not cache.offer(lookup):
-            cache.tell(lookup)
+        self._cache.send(lookup)
 
     def _deadline(self, lookup: Lookup) -> float:
         timeout_s = lookup.request.timeout_s
@@ -180,7 +179,7 @@ class Front:
         answer = value if isinstance(value, Answer) else value.answer
         schema = lookup.request.output_schema
         data = None if schema is None else output_of(schema).parse(answer.text)
-        total_s = trio.current_time() - lookup.submitted_at
+        total_s = self._now() - lookup.submitted_at
         if isinstance(value, Answer):
             self._samples.add_cached(total_s)
             timings = Timings(queue_s=0.0, ttft_s=None, service_s=0.0, total_s=total_s)

@@ -69,6 +69,7 @@ class Decider(Actor[M]):
 
     def __init__(self, mailbox: Mailbox[M]) -> None:
         super().__init__(mailbox)
+        self._now = trio.lowlevel.current_clock().current_time  # a third of the price of `trio.current_time`
         self._timer = trio.CancelScope()
         self._deadline = inf
         self._crash: BaseException | None = None
@@ -90,11 +91,17 @@ class Decider(Actor[M]):
         self._crash = None
         while True:
             self._deadline = self.next_wakeup()
-            with trio.CancelScope(deadline=self._deadline) as self._timer:
-                await self._receive_turns()
+            try:
+                with trio.CancelScope(deadline=self._deadline) as self._timer:
+                    await self._receive_turns()
+            except trio.Cancelled:
+                if self._crash is None:
+                    raise
             if self._crash is not None:  # it happened inline, in the turn of somebody else
                 raise self._crash
             self.wake()
+            if self.mailbox.pending:  # a timer that is always due must not keep them waiting
+                self._turn(self.mailbox.receive_nowait())
 
     async def _receive_turns(self) -> None:
         box = self.mailbox
@@ -122,15 +129,17 @@ class Decider(Actor[M]):
 
     @enable_ki_protection
     def _deliver_inline(self, message: M) -> None:
+        box = self.mailbox
+        box.deliver = None  # what the handler causes may come back here: it waits for its turn
         try:
             self.handle(message)
+            self._arm()
         except Exception as exc:  # a bug must end this actor's task, not the caller's
             self._crash = exc
-            self.mailbox.deliver = None
             self._fail_reply(message, exc)
             self._timer.cancel()
         else:
-            self._arm()
+            box.deliver = self._deliver_inline
 
     def _arm(self) -> None:
         due = self.next_wakeup()

@@ -11,8 +11,6 @@ from math import ceil, inf
 from sys import getsizeof
 from typing import assert_never
 
-import trio
-
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.failures import error_of
@@ -85,7 +83,7 @@ class CacheActor(Decider[CacheMessage]):
                 self._to_shrink_bytes = wanted_bytes
                 self._shrink()
             case DropExpired(reply):
-                reply.send(self._index.expire(trio.current_time(), len(self._index)))
+                reply.send(self._index.expire(self._now(), len(self._index)))
             case _:
                 assert_never(message)
 
@@ -100,7 +98,7 @@ class CacheActor(Decider[CacheMessage]):
         """Go on shrinking; drop what has expired."""
         if self._to_shrink_bytes > 0:
             self._shrink()
-        self._index.expire(trio.current_time(), ENTRIES_PER_TURN)
+        self._index.expire(self._now(), ENTRIES_PER_TURN)
 
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
         """Everybody who still waits is told that the engine has closed."""
@@ -115,7 +113,7 @@ class CacheActor(Decider[CacheMessage]):
     def _lookup(self, lookup: Lookup) -> None:
         mode = lookup.request.cache
         if self._enabled and mode == "use":
-            found = self._index.lookup(lookup.key, now=trio.current_time(), identities=self._identities)
+            found = self._index.lookup(lookup.key, now=self._now(), identities=self._identities)
             if isinstance(found, Entry):
                 lookup.reply.send(found.value)
                 return
@@ -134,7 +132,7 @@ class CacheActor(Decider[CacheMessage]):
         flight.payload = route = Route(lookup.key, lookup.request, lookup.stream, Feed())
         self._under_way[route] = flight
         self._board(flight, lookup)
-        self._router.tell(route)
+        self._router.send(route)
 
     def _follow(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
         self._follows += 1
@@ -155,7 +153,7 @@ class CacheActor(Decider[CacheMessage]):
         route.feed.readers.discard(lookup.reply)
         if self._flights.leave(flight, lookup) is Departure.DESERTED:
             del self._under_way[route]
-            self._router.tell(Drop(route))
+            self._router.send(Drop(route))
 
     # ------------------------------------------------------------------------------------------------ landing
 
@@ -178,10 +176,10 @@ class CacheActor(Decider[CacheMessage]):
             self._not_stored += 1
             return
         size_bytes = getsizeof(result.answer) + getsizeof(result.answer.text)
-        self._index.store(route.key, result.answer, size_bytes, now=trio.current_time(), identity=result.identity)
+        self._index.store(route.key, result.answer, size_bytes, now=self._now(), identity=result.identity)
 
     def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success) -> None:
-        now = trio.current_time()
+        now = self._now()
         pays = True
         for lookup in self._flights.land(flight):
             queue_s = max(0.0, result.dispatched_at - lookup.submitted_at)

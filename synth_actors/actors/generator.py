@@ -59,12 +59,15 @@ class GeneratorActor(Worker[Generate]):
         self._limiter = limiter
         self._log = attempt_log
         self._idle = idle
+        self._now = trio.lowlevel.current_clock().current_time
 
     async def handle(self, message: Generate) -> None:
         """Make the attempt; whatever happens, give back the token and report."""
         attempt = message.attempt
         line = self._lines[attempt.endpoint]
-        taping = _Taping(attempt, line)
+        taping = _Taping(attempt, line, self._now)
+        if self._log is None:  # else the time starts when the intent is written down
+            taping.begin()
         result: Success | Failure = _ended(attempt, "the engine was stopped during this attempt", NO_USAGE, taping.partial)
         try:
             with attempt.scope:
@@ -79,13 +82,13 @@ class GeneratorActor(Worker[Generate]):
             taping.close(result)
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
-            self._router.tell(Finished(attempt, result))
+            self._router.send(Finished(attempt, result))
 
     async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
         if self._log is not None:
             await self._log.before_send(attempt.route.key, attempt.number, line.name)
+            taping.begin()
         call = Call(request=attempt.route.request, json_schema=attempt.output.json_schema if attempt.output else None)
-        taping.begin()
         try:
             completion = await line.provider.generate(call, taping.emit if attempt.streamed else None)
         except ProviderError as exc:
@@ -133,13 +136,14 @@ def _ended(attempt: Attempt, message: str, usage: Usage, partial: str) -> Failur
 class _Taping:
     """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
 
-    __slots__ = ("_attempt", "_line", "_texts", "_waits_for_first", "begun_at", "ttft_s", "usage")
+    __slots__ = ("_attempt", "_line", "_now", "_texts", "begun_at", "ttft_s", "usage")
 
-    def __init__(self, attempt: Attempt, line: Line) -> None:
+    def __init__(self, attempt: Attempt, line: Line, now: Callable[[], float]) -> None:
         self._attempt = attempt
         self._line = line
+        self._now = now
         self._texts: Texts | None = None
-        self.begun_at = trio.current_time()
+        self.begun_at = now()
         self.ttft_s: float | None = None
         self.usage = NO_USAGE
 
@@ -151,7 +155,7 @@ class _Taping:
     def begin(self) -> None:
         """The call starts: so do its deadlines."""
         attempt, line = self._attempt, self._line
-        self.begun_at = now = trio.current_time()
+        self.begun_at = now = self._now()
         limit_s = line.attempt_timeout_s
         if attempt.streamed:
             self._texts = attempt.route.feed.begin(line.name)
@@ -162,7 +166,7 @@ class _Taping:
         """A piece of text arrived: pass it on, and wait for the next one no longer than the idle timeout."""
         if not text or self._texts is None:
             return
-        now = trio.current_time()
+        now = self._now()
         if self.ttft_s is None:
             self.ttft_s = now - self._attempt.dispatched_at
         self._texts.pieces.append(text)
@@ -171,10 +175,9 @@ class _Taping:
         self._attempt.route.feed.wake()
 
     def answered(self, completion: Completion) -> float:
-        """The whole answer is there; returns the service time in seconds.  No deadline cuts what follows."""
-        self._attempt.scope.deadline = float("inf")
+        """The whole answer is there; returns the service time in seconds."""
         self.usage = priced(completion.usage, self._line.price)
-        return trio.current_time() - self.begun_at
+        return self._now() - self.begun_at
 
     def close(self, result: Success | Failure) -> None:
         """Nothing more will come: readers may look at how it ended."""
@@ -209,7 +212,7 @@ class _Taping:
         attempt, line = self._attempt, self._line
         if attempt.abandoned:
             return _ended(attempt, "nobody waited for this attempt any more", self.usage, self.partial)
-        if self.begun_at + line.attempt_timeout_s <= trio.current_time():
+        if self.begun_at + line.attempt_timeout_s <= self._now():
             which = f"attempt_timeout_s={line.attempt_timeout_s:g}"
         elif self.ttft_s is None:
             which = f"first_token_timeout_s={line.first_token_timeout_s:g}"

@@ -1,8 +1,9 @@
 """How does a message reach an actor, and how does the answer come back?
 
-`tell` puts a message into the mailbox and never waits.  `ask` tells a message that carries its own `Reply` and waits for
-it.  `offer` hands a message over *inline*: when the actor is parked and nothing is pending, its handler runs in the
-caller's turn, which costs no task switch.  Order stays exact, since an inline message can overtake nothing.
+`tell` puts a message into the mailbox and never waits.  `offer` hands one over *inline*: when the actor is parked and
+nothing is pending, its handler runs in the caller's turn, which costs no task switch.  Order stays exact, since an inline
+message can overtake nothing, and a handler stays atomic, since an actor in the middle of one is not parked.  `send` is
+`offer`, else `tell`.  `ask` sends a message that carries its own `Reply` and waits for it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Mailbox(Generic[M]):
     def offer(self, message: M) -> bool:
         """Run the actor's handler for `message` now, in the caller's turn; False when that would break the order.
 
-        Must not be called from inside a handler.
+        It would when something is pending, when the actor is in the middle of a turn, and when it is itself the caller.
         """
         deliver = self.deliver
         if deliver is None or self.pending:
@@ -70,6 +71,12 @@ class Mailbox(Generic[M]):
         deliver(message)
         return True
 
+    @enable_ki_protection
+    def send(self, message: M) -> None:
+        """Inline if the order allows it, else into the mailbox.  Saves a task switch wherever an actor is idle."""
+        if not self.offer(message):
+            self.tell(message)
+
     async def ask(self, message: Any) -> Any:
         """Tell `message`, which carries a `reply`, and wait for the answer.
 
@@ -77,8 +84,7 @@ class Mailbox(Generic[M]):
             Exception: whatever the actor failed the reply with, each asker its own instance.
         """
         await self.breathe()
-        if not self.offer(message):
-            self.tell(message)
+        self.send(message)
         value = await message.reply.wait()
         if isinstance(value, Failed):
             raise value.make()

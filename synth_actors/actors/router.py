@@ -152,7 +152,7 @@ class RouterActor(Decider[RouterMessage]):
         self._numbers += 1
         names = route.request.endpoints
         progress = Progress(self._everywhere if names is None else frozenset(names))
-        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=trio.current_time())
+        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=self._now())
         self._jobs[route] = job
         if self._closing:
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
@@ -181,7 +181,7 @@ class RouterActor(Decider[RouterMessage]):
 
     def _end(self, job: _Job, result: Success | Failure) -> None:
         del self._jobs[job.route]
-        self._cache.tell(Generated(job.route, result))
+        self._cache.send(Generated(job.route, result))
 
     def _close(self, drain: bool, reply: Reply[bool]) -> None:
         if self._leaving is not None and not self._leaving.answered:
@@ -210,10 +210,10 @@ class RouterActor(Decider[RouterMessage]):
     # ------------------------------------------------------------------------------------------------ dispatch
 
     def _dispatch(self) -> None:
-        now = trio.current_time()
+        now = self._now()
         if self._delayed:
             self._release_delayed(now)
-        while self._in_flight < self._limiter.total_tokens and self._dispatch_one(now):
+        while self._backlog and self._in_flight < self._limiter.total_tokens and self._dispatch_one(now):
             pass
         self._due = self._next_due(now) if self._backlog or self._delayed else inf
 
@@ -313,7 +313,7 @@ class RouterActor(Decider[RouterMessage]):
         self._report_left()
 
     def _failed(self, job: _Job, endpoint: EndpointState, attempt: Attempt, failure: Failure, fault: Fault) -> None:
-        now = trio.current_time()
+        now = self._now()
         job.progress.note(fault, endpoint.name, now)
         if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
             logger.error("endpoint %s is out for good: %s", endpoint.name, failure.message)
@@ -409,7 +409,7 @@ class RouterActor(Decider[RouterMessage]):
 
     def snapshot(self) -> RouterSnapshot:
         """The router's counters and its endpoints."""
-        now = trio.current_time()
+        now = self._now()
         return RouterSnapshot(
             backlog=len(self._backlog),
             delayed=len(self._delayed),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from synth_actors.policy.endpoints import Prices
 from synth_actors.types import Usage
 
@@ -12,14 +10,24 @@ def priced(usage: Usage, price: Prices | None) -> Usage:
     """`usage` with its dollars; None dollars when tokens were used and the price is not known."""
     if price is None:
         used = usage.input_tokens or usage.output_tokens or usage.cache_read_tokens or usage.cache_write_tokens
-        return replace(usage, cost_usd=None if used else 0.0)
+        return _with_cost(usage, None if used else 0.0)
     micro_usd = (
         usage.input_tokens * price.input_usd_per_mtok
         + usage.output_tokens * price.output_usd_per_mtok
         + usage.cache_read_tokens * price.cache_read_usd_per_mtok
         + usage.cache_write_tokens * price.cache_write_usd_per_mtok
     )
-    return replace(usage, cost_usd=micro_usd / 1e6)
+    return _with_cost(usage, micro_usd / 1e6)
+
+
+def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
+    return Usage(
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cache_read_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cost_usd=cost_usd,
+    )
 
 
 def upper_estimate_usd(input_bytes: int, max_tokens: int, price: Prices) -> float:
