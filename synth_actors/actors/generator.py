@@ -88,7 +88,8 @@ class GeneratorActor(Worker[Generate]):
         if self._log is not None:
             await self._log.before_send(attempt.route.key, attempt.number, line.name)
             taping.begin()
-        call = Call(request=attempt.route.request, json_schema=attempt.output.json_schema if attempt.output else None)
+        schema = attempt.output.json_schema if attempt.output else None
+        call = Call(request=attempt.route.request, json_schema=schema, note_usage=taping.note_usage)
         try:
             completion = await line.provider.generate(call, taping.emit if attempt.streamed else None)
         except ProviderError as exc:
@@ -174,6 +175,10 @@ class _Taping:
         self._attempt.scope.deadline = min(whole, now + self._line.idle_timeout_s)
         self._attempt.route.feed.wake()
 
+    def note_usage(self, usage: Usage) -> None:
+        """The provider knows what was used so far."""
+        self.usage = priced(usage, self._line.price)
+
     def answered(self, completion: Completion) -> float:
         """The whole answer is there; returns the service time in seconds."""
         self.usage = priced(completion.usage, self._line.price)
@@ -188,7 +193,7 @@ class _Taping:
 
     def failed(self, exc: ProviderError) -> Failure:
         """The provider said what went wrong."""
-        usage = priced(exc.usage, self._line.price)
+        usage = self.usage if exc.usage is NO_USAGE else priced(exc.usage, self._line.price)
         message = f"{self._line.name}: {exc}"
         return Failure(exc.fault, message, self._line.name, usage, self.partial, exc.retry_after_s, cause=exc)
 

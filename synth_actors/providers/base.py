@@ -55,16 +55,22 @@ class ProviderError(Exception):
         self.usage = usage
 
 
+def _note_nothing(_usage: Usage) -> None:
+    """Nobody counts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What one attempt asks a provider for.
 
     `json_schema` is the full schema of the output, None for free text; the provider sends the subset that its API
-    accepts, the engine validates every keyword afterwards.
+    accepts, the engine validates every keyword afterwards.  `note_usage` takes the tokens known so far, all of them each
+    time: what a call that is cut off later had used is known only by this.
     """
 
     request: Request
     json_schema: dict[str, Any] | None
+    note_usage: Callable[[Usage], None] = _note_nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
