@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +206,7 @@ class Reporter:
     """Makes the errors of one endpoint: it knows the endpoint's name, and the key that must never be shown."""
 
     endpoint: str
-    secret: str = ""
+    secret: str = field(default="", repr=False)
 
     def scrub(self, text: str) -> str:
         """`text` without the key; some servers repeat it in their complaint."""
@@ -259,11 +259,15 @@ def transport_fault(exc: Exception) -> Fault:
 
 
 def reason(exc: BaseException) -> str:
-    """The most telling text in a chain of causes: the outer ones are often empty."""
-    for link in _chain(exc):
-        if text := str(link).strip():
-            return f"{type(exc).__name__}: {text}"
-    return type(exc).__name__
+    """What a chain of causes says: the outer ones are often empty, the telling one is often the last."""
+    texts = dict.fromkeys(text for link in _chain(exc) for text in _said(link))
+    return ": ".join([type(exc).__name__, *list(texts)[:3]])
+
+
+def _said(exc: BaseException) -> list[str]:
+    if isinstance(exc, BaseExceptionGroup):  # one address refused, the next unreachable: its own text only counts them
+        return [text for part in exc.exceptions for text in _said(part)]
+    return [text] if (text := str(exc).strip()) else []
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

@@ -187,7 +187,8 @@ class HttpProvider(ABC):
         if not progress.ended or progress.stop_reason is None:
             raise self._report.failed("the answer ended before its end: the terminal event never came")
         text = progress.text.whole()
-        if progress.structured and progress.stop_reason == "end" and plainly_no_json(text, call.json_schema or {}):
+        said = text.strip() and progress.stop_reason != "refusal"
+        if progress.structured and said and plainly_no_json(text, call.json_schema or {}):
             self.schema_in_prompt = True
         return Completion(
             text=text, stop_reason=progress.stop_reason, usage=progress.usage or _UNKNOWN_USAGE, model=progress.model

@@ -60,7 +60,8 @@ class OpenAICompatibleProvider(HttpProvider):
         super().__init__(endpoint)
         self._url = f"{self._access.base_url}/chat/completions"
         key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}
-        self._headers = {"content-type": "application/json", **key, **endpoint.extra_headers}
+        # As Headers, whose repr hides the authorization.
+        self._headers = httpx2.Headers({"content-type": "application/json", **key, **endpoint.extra_headers})
 
     def _subset(self, schema: dict[str, Any]) -> dict[str, Any] | None:
         strict = openai_strict(schema) if self._access.home else None

@@ -1,11 +1,12 @@
 """What does a token of an endpoint cost?
 
-`Endpoint.price` wins; `local` is free; the models of Anthropic's and OpenAI's own services are looked up in the kept
-library `genai_prices`, whose prices were bundled when it was released (nothing is fetched).  A model that it does not
-know, and any model behind another address, has no price: None, never 0.
+`Endpoint.price` wins; `local` is free; the models of Anthropic's and OpenAI's own services are looked up in the
+kept library `genai_prices`, whose prices were bundled when it was released (nothing is fetched).  A model that it
+does not know, and any model behind another address, has no price: None, never 0.
 
-Where a price depends on the length of the prompt, the highest tier is taken: what is reported is then an upper estimate
-and a budget is never passed.  Give `Endpoint.price` for exact figures.
+Where a price rises with the length of the prompt, the price of the first tier is taken: the second one begins at
+100,000 tokens of prompt or more, which making data does not need.  Give `Endpoint.price` for prompts as long as
+that.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ def _listed(provider: str, model: str) -> Price | None:
     except LookupError:
         return None
     listed = known.get_prices(datetime.now(tz=UTC))
-    tokens_in, tokens_out = _highest(listed, "input_mtok"), _highest(listed, "output_mtok")
+    tokens_in, tokens_out = _first(listed, "input_mtok"), _first(listed, "output_mtok")
     if tokens_in is None or tokens_out is None:
         return None
-    read, written = _highest(listed, "cache_read_mtok"), _highest(listed, "cache_write_mtok")
+    read, written = _first(listed, "cache_read_mtok"), _first(listed, "cache_write_mtok")
     return Price(
         input_usd_per_mtok=tokens_in,
         output_usd_per_mtok=tokens_out,
@@ -53,9 +54,6 @@ def _listed(provider: str, model: str) -> Price | None:
     )
 
 
-def _highest(listed: Any, field: str) -> float | None:
+def _first(listed: Any, field: str) -> float | None:
     price = getattr(listed, field, None)
-    if price is None:
-        return None
-    tiers = [price.base, *(tier.price for tier in price.tiers)] if hasattr(price, "tiers") else [price]
-    return float(max(tiers))
+    return None if price is None else float(getattr(price, "base", price))
