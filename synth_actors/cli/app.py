@@ -19,23 +19,79 @@ PROGRAM = "synth-actors"
 
 app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
+
+def _whole(text: str | int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number") from None
+
+
+def _decimal(text: str | float) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+
+
 Schema = Annotated[str, typer.Argument(metavar="SCHEMA", help="A JSON Schema file, or package.module:PydanticModel.")]
-Count = Annotated[int, typer.Option("-n", "--count", metavar="COUNT", help="How many rows.")]
+Count = Annotated[int, typer.Option("-n", "--count", metavar="COUNT", parser=_whole, help="How many rows.")]
 Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file; - is stdout.")]
 Endpoints = Annotated[
     list[str] | None,
     typer.Option("--endpoint", metavar="E", help="local, anthropic:MODEL or openai:MODEL@BASE_URL; may be repeated."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Another seed gives other rows.")]
-Concurrency = Annotated[int | None, typer.Option("--concurrency", metavar="N", help="Calls at once.  [100]")]
-PerRequest = Annotated[int, typer.Option("--rows-per-request", metavar="K", help="Rows that one call asks for.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="S", parser=_whole, help="Another seed gives other rows.")]
+Concurrency = Annotated[
+    int | None, typer.Option("--concurrency", metavar="N", parser=_whole, help="Calls at once.  [100]")
+]
+PerRequest = Annotated[
+    int, typer.Option("--rows-per-request", metavar="K", parser=_whole, help="Rows that one call asks for.")
+]
 Instructions = Annotated[str | None, typer.Option("--instructions", metavar="TEXT", help="What the rows are about.")]
-MaxTokens = Annotated[int | None, typer.Option("--max-tokens", metavar="N", help="Per call.  [by the schema]")]
-Temperature = Annotated[float | None, typer.Option("--temperature", metavar="T", help="0 to 2.  [the endpoint's]")]
-Budget = Annotated[float | None, typer.Option("--budget-usd", metavar="D", help="Stop before this is passed.")]
+MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", metavar="N", parser=_whole, help="Per call.  [by the schema]")
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="T", parser=_decimal, help="0 to 2.  [the endpoint's]")
+]
+Budget = Annotated[
+    float | None, typer.Option("--budget-usd", metavar="D", parser=_decimal, help="Stop before this is passed.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated cost; make no call.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE once all rows are there.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML: [engine] and [[endpoints]].")]
+
+
+PROGRAM_HELP = """Realistic synthetic records from LLMs: as many as you ask for, each valid.
+
+\b
+Try it without any key:
+  synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
+
+\b
+Then with a model; a second endpoint takes over when the first fails:
+  synth-actors generate shop.models:Order -n 500 -o orders.csv \\
+    --endpoint anthropic:claude-haiku-5-5 \\
+    --endpoint openai:my-model@http://127.0.0.1:8000/v1 \\
+    --instructions "Orders of a bicycle shop in Lyon" --budget-usd 2
+"""
+
+GENERATE_HELP = """Make COUNT valid rows that follow SCHEMA and write them to FILE.
+
+FILE appears when all rows are there.  After Ctrl-C, or when some rows cannot be made, the others stand in FILE.partial.
+In a .csv file a nested value is JSON in its cell and null is an empty cell.
+
+\b
+Examples:
+  synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
+  synth-actors generate shop.models:Order -n 50 -o - | head
+  synth-actors generate customers.schema.json -n 100000 -o big.csv \\
+    --endpoint anthropic:claude-haiku-5-5 --dry-run
+
+\b
+Exit status: 0 all rows are there, 1 some are missing, 2 wrong input, 130 after Ctrl-C.
+"""
 
 
 def main() -> None:
@@ -48,7 +104,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as exc:
-        return _refuse(f"{exc.format_message()}; see {PROGRAM} --help", 2)
+        return _refuse(f"{exc.format_message().rstrip('.')}; see {PROGRAM} --help", 2)
     except ConfigError as exc:
         return _refuse(str(exc), 2)
     except SynthActorsError as exc:
@@ -80,30 +136,19 @@ def _show_version(wanted: bool) -> None:
     raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=PROGRAM_HELP)
 def synth_actors(
     context: typer.Context,
     _version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    r"""Realistic synthetic records from LLMs: as many as you ask for, each valid.
-
-    \b
-    Try it without any key:
-      synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
-
-    \b
-    Then with a model; a second endpoint takes over when the first fails:
-      synth-actors generate shop.models:Order -n 500 -o orders.csv \\
-        --endpoint anthropic:claude-haiku-5-5 --endpoint openai:my-model@http://127.0.0.1:8000/v1 \\
-        --instructions "Orders of a small bicycle shop in Lyon" --budget-usd 2
-    """
+    """Realistic synthetic records from LLMs."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(help=GENERATE_HELP)
 def generate(
     schema: Schema,
     count: Count,
@@ -120,18 +165,7 @@ def generate(
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> int:
-    r"""Make COUNT valid rows that follow SCHEMA and write them to FILE.
-
-    FILE appears when all rows are there.  After Ctrl-C, or when some cannot be made, the others stand in FILE.partial.
-    Exit status: 0 all rows, 1 some are missing, 2 wrong input, 130 after Ctrl-C.
-
-    \b
-    Examples:
-      synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
-      synth-actors generate shop.models:Order -n 50 -o - | head
-      synth-actors generate customers.schema.json -n 100000 -o big.csv \\
-        --endpoint anthropic:claude-haiku-5-5 --dry-run
-    """
+    """Make COUNT rows."""
     from synth_actors.cli.generate import Flags, make_rows
 
     given = Flags(

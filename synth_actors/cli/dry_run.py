@@ -41,7 +41,8 @@ def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:
             yield f"{endpoint.name}: cost unknown, it has no known price"
         else:
             over = f", more than the budget of ${budget:g}" if budget is not None and cost > budget else ""
-            yield f"{endpoint.name}: about ${cost:.4f} if it makes all rows{over}"
+            about = f"about ${cost:.4f} if it makes all rows" if cost else "free"
+            yield f"{endpoint.name}: {about}{over}"
 
 
 def _cost(endpoint: Endpoint, tokens_in: int, tokens_out: int) -> float | None:
