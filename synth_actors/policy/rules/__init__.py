@@ -1,0 +1,1 @@
+"""What does each figure of a snapshot say about what holds the engine back?"""
