@@ -37,7 +37,7 @@ def vocabulary() -> tuple[list[bytes], list[float], list[int]]:
 
 
 def write_model(path: Path) -> None:
-    """A llama whose weights are noise, always the same noise; bytes and control tokens are kept out of what it says."""
+    """A llama whose weights are noise, always the same noise; it writes printable text and never ends by itself."""
     tokens, scores, kinds = vocabulary()
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(CONTEXT)
@@ -63,8 +63,12 @@ def write_model(path: Path) -> None:
     def matrix(*shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return noise.normal(0.0, 0.2, shape).astype(np.float32)
 
-    writer.add_tensor("token_embd.weight", matrix(len(tokens), WIDTH))
-    writer.add_tensor("output.weight", matrix(len(tokens), WIDTH))
+    # One direction that every hidden state has, and that tells against single bytes and control tokens.
+    embedding, output = matrix(len(tokens), WIDTH), matrix(len(tokens), WIDTH)
+    embedding[:, 0] = 8.0
+    output[:, 0] = [0.0 if kind == gguf.TokenType.NORMAL else -30.0 for kind in kinds]
+    writer.add_tensor("token_embd.weight", embedding)
+    writer.add_tensor("output.weight", output)
     for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
         writer.add_tensor(f"{name}.weight", np.ones(WIDTH, dtype=np.float32))
     for name in ("attn_q", "attn_k", "attn_v", "attn_output"):

@@ -33,7 +33,7 @@ def anthropic_whole(text: str = TEXT, stop: str | None = "end_turn") -> dict[str
 
 
 def anthropic_events(pieces: tuple[str, ...] = PIECES, stop: str = "end_turn") -> list[bytes]:
-    start = {"type": "message", "model": "claude-x-1", "content": [], "stop_reason": None}
+    start: dict[str, Any] = {"type": "message", "model": "claude-x-1", "content": [], "stop_reason": None}
     usage = {"input_tokens": INPUT_TOKENS, "output_tokens": 1}
     deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
     thought = {"type": "thinking_delta", "thinking": "hm"}
