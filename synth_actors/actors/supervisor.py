@@ -28,7 +28,7 @@ class _Child:
     def __init__(self, actor: Actor[Any], budget: RestartBudget | None) -> None:
         self.actor = actor
         self.budget = budget
-        self.scope = trio.CancelScope()
+        self.scope = trio.CancelScope(shield=True)  # actors end in their order, also when the engine is cancelled
         self.ended = trio.Event()
 
 
@@ -101,6 +101,7 @@ class Supervisor:
         for children in self._children.values():
             for child in children:
                 child.actor.stop(self.cause)
+                child.scope.cancel()
         self._nursery.cancel_scope.cancel()
 
     def __repr__(self) -> str:
