@@ -34,7 +34,7 @@ class MemoryThresholds:
     judgeable_share: float = 0.5  # a shrink says nothing when less than this share of it was not refilled since
     fruitful_slow: float = 0.01  # slowing has helped when this share of the room came back
     patience: int = 3  # actions without effect before their kind is given up
-    settle_s: float = 0.5  # between a shrink and its judgement
+    settle_s: float = 0.2  # between a shrink and its judgement: one look at the default interval
     slow_settle_s: float = 2.0  # between slowing and its judgement
     drain_patience_s: float = 10.0  # how much longer running calls may take to sink to the cap
     recover_s: float = 2.0  # between two steps up; doubled when pressure soon comes back
