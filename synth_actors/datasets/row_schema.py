@@ -89,14 +89,16 @@ class RowsFormat:
 
 def whole_rows(text: str) -> list[Any]:
     """The rows that stand whole in an answer that was cut; none when it is no JSON up to the cut."""
-    body = _unfenced(text).rstrip().removesuffix(",")
-    for ending in ("", "]}", "]", "}"):  # the cut may stand between two rows
+    body = _unfenced(text).rstrip()
+    between_rows = body.endswith((",", "}", "]", '"'))  # elsewhere the cut may stand inside a number
+    body = body.removesuffix(",")
+    for ending in ("", "]}", "]", "}") if between_rows else ():
         try:
             return _rows_of(pydantic_core.from_json(body + ending, allow_inf_nan=False))
         except ValueError:
             continue
     try:
-        return _rows_of(pydantic_core.from_json(body, allow_inf_nan=False, allow_partial=True))[:-1]
+        return _rows_of(pydantic_core.from_json(body, allow_inf_nan=False, allow_partial="trailing-strings"))[:-1]
     except ValueError:
         return []
 
