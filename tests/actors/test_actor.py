@@ -81,6 +81,46 @@ async def test_two_deciders_that_tell_each_other_never_block() -> None:
     assert left.handled + right.handled == 100 * 51
 
 
+class Eager(Decider[int]):
+    """Sends itself the next smaller number, inline if it is let."""
+
+    def __init__(self) -> None:
+        super().__init__(Mailbox("eager", inf))
+        self.handled: list[int] = []
+        self.inside = False
+        self.alarm = inf
+
+    def handle(self, message: int) -> None:
+        assert not self.inside, "a handler was entered while it was running"
+        self.inside = True
+        if message:
+            self.mailbox.send(message - 1)
+        self.handled.append(message)
+        self.inside = False
+
+    def next_wakeup(self) -> float:
+        return self.alarm
+
+    def wake(self) -> None:
+        self.alarm = inf
+        self.inside = True
+        self.mailbox.send(3)
+        self.inside = False
+
+
+@pytest.mark.parametrize("way", ["told", "inline", "wake"])
+async def test_a_handler_is_never_entered_while_it_runs(way: str) -> None:
+    eager = Eager()
+    eager.alarm = -inf if way == "wake" else inf
+    async with running(eager):
+        if way == "told":
+            eager.mailbox.tell(3)
+        elif way == "inline":
+            assert eager.mailbox.offer(3)
+        await trio.testing.wait_all_tasks_blocked()
+    assert eager.handled == [3, 2, 1, 0]
+
+
 # --------------------------------------------------------------------------------------------------------------- timers
 
 
@@ -370,6 +410,17 @@ async def test_an_actor_that_crashed_may_run_again_and_reads_on() -> None:
         assert echo.mailbox.statistics().inline_asks == 1
 
 
+async def test_an_actor_that_crashed_inline_may_run_again() -> None:
+    echo = Echo()
+    assert isinstance(await crashed(echo, lambda: echo.mailbox.offer(Note("boom"))), BugError)
+    async with running(echo):
+        assert await echo.mailbox.ask(Question("hello")) == "HELLO"
+        echo._timer.cancel()  # a timer that rings must not bring up the old crash
+        await trio.testing.wait_all_tasks_blocked()
+        assert await echo.mailbox.ask(Question("again")) == "AGAIN"
+    assert echo.log == ["boom", "hello", "again"]
+
+
 # ----------------------------------------------------------------------------------------------------------------- stop
 
 
@@ -416,6 +467,33 @@ async def test_stopping_twice_answers_nobody_twice() -> None:
     (error,) = await answers_of(question)
     assert isinstance(error, EngineClosedError)
     assert error.__cause__ is None
+
+
+async def test_stopping_twice_hands_over_what_is_unread_once() -> None:
+    handed_over: list[list[str]] = []
+
+    class Careful(Echo):
+        def on_stop(self, unread: list[Any], cause: BaseException | None) -> None:
+            handed_over.append([message.text for message in unread])
+
+    careful = Careful()
+    careful.mailbox.tell(Note("boom"))
+    careful.mailbox.tell(Note("unread"))
+    with pytest.raises(BugError) as info:
+        await careful.run()
+    careful.stop(info.value)
+    careful.stop(None)
+    assert handed_over == [["boom", "unread"], []]
+
+
+async def test_an_actor_that_is_stopped_while_it_is_parked_handles_nothing_more() -> None:
+    echo = Echo()
+    async with running(echo):
+        echo.stop(None)
+        assert not echo.mailbox.offer(Note("too late"))
+        with pytest.raises(EngineClosedError):
+            await echo.mailbox.ask(Question("too late"))
+        assert echo.log == []
 
 
 async def test_the_question_in_hand_when_the_handler_crashed_is_answered() -> None:

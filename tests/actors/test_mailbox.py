@@ -301,6 +301,20 @@ async def test_a_nudge_wakes_without_an_answer() -> None:
     assert not reply.answered
 
 
+async def test_a_nudge_and_an_answer_in_the_same_moment_wake_once() -> None:
+    reply: Reply[str] = Reply()
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            assert await reply.wait() == "answer"
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        reply.nudge()
+        reply.nudge()
+        reply.send("answer")
+
+
 async def test_a_nudge_does_not_end_a_wait() -> None:
     reply: Reply[str] = Reply()
     async with trio.open_nursery() as nursery:
