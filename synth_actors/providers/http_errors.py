@@ -203,9 +203,8 @@ def _date(text: str | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Makes the errors of one endpoint: it knows the endpoint's name, and the key that must never be shown."""
+    """Makes the errors of one endpoint: it knows the key that must never be shown.  The engine adds who is speaking."""
 
-    endpoint: str
     secret: str = field(default="", repr=False)
 
     def scrub(self, text: str) -> str:
@@ -231,7 +230,7 @@ class Reporter:
 
     def failed(self, what: str, usage: Usage = NO_USAGE, fault: Fault = Fault.FAILED) -> ProviderError:
         """An error in our own words."""
-        return ProviderError(fault, self.scrub(f"{self.endpoint}: {what}"), usage=usage)
+        return ProviderError(fault, self.scrub(what), usage=usage)
 
     def of_transport(self, exc: Exception, usage: Usage = NO_USAGE) -> ProviderError:
         """The error for a connection that could not be made, broke, or spoke no HTTP."""
@@ -242,7 +241,7 @@ class Reporter:
     def _line(self, what: str, said: str, error: ErrorBody) -> str:
         names = f" ({', '.join(error.names)})" if error.names else ""
         shown = said if len(said) <= _SHOWN_CHARS else said[: _SHOWN_CHARS - 3] + "..."
-        return self.scrub(f"{self.endpoint}: {what}{names}: {shown}")
+        return self.scrub(f"{what}{names}: {shown}")
 
 
 def transport_fault(exc: Exception) -> Fault:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx2
+import orjson
 
 from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
@@ -48,11 +49,19 @@ class Progress:
 
     text: AnswerText
     structured: bool  # the schema was sent as the API's own structured output
+    note_usage: Callable[[Usage], None]
     usage: Usage | None = None  # None until the server says what was used
     stop_reason: StopReason | None = None
     model: str | None = None
     refused: bool = False  # the server said so in a text of its own, apart from the reason to stop
     ended: bool = False  # the terminal event was read
+
+    def count(self, tokens: Mapping[str, object]) -> None:
+        """Take the counts that the server gave; what it left out, or gave as no number, stays as it was."""
+        known = {name: max(0, value) for name, value in tokens.items() if isinstance(value, int)}
+        if known:
+            self.usage = replace(self.usage or NO_USAGE, **known)
+            self.note_usage(self.usage)
 
 
 class HttpProvider(ABC):
@@ -72,7 +81,7 @@ class HttpProvider(ABC):
         self.schema_in_prompt = False
         self._access = access
         self._extra_body = endpoint.extra_body
-        self._report = Reporter(endpoint.name, access.key or "")
+        self._report = Reporter(access.key or "")
         self._http = open_client(endpoint)
 
     def __repr__(self) -> str:
@@ -87,7 +96,7 @@ class HttpProvider(ABC):
         schema = None if self.schema_in_prompt or call.json_schema is None else self._subset(call.json_schema)
         in_prompt = call.json_schema is not None and schema is None
         only = JsonOnly(call.json_schema) if in_prompt and call.json_schema is not None else None
-        progress = Progress(AnswerText(emit, only), structured=schema is not None)
+        progress = Progress(AnswerText(emit, only), structured=schema is not None, note_usage=call.note_usage)
         body = self._with_extras(self._body(call, schema), call)
         cause: Exception
         try:
@@ -112,8 +121,8 @@ class HttpProvider(ABC):
         """The body of the call, without `stream` and extras; `schema` is what `_subset` gave."""
 
     @abstractmethod
-    async def _post(self, body: dict[str, Any], *, stream: bool) -> httpx2.Response:
-        """Send it; a streamed answer comes back unread."""
+    async def _post(self, body: bytes, *, stream: bool) -> httpx2.Response:
+        """Send the body, which is JSON; a streamed answer comes back unread."""
 
     @abstractmethod
     def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
@@ -147,8 +156,14 @@ class HttpProvider(ABC):
             raise self._report.failed(_ours("extra", name), fault=Fault.REJECTED)
         return merged(merged(body, self._extra_body), call.request.extra)
 
+    def _encoded(self, body: dict[str, Any]) -> bytes:
+        try:
+            return orjson.dumps(body)
+        except TypeError as exc:
+            raise self._report.failed(f"extra: cannot be written as JSON: {exc}", fault=Fault.REJECTED) from exc
+
     async def _fetch(self, body: dict[str, Any], progress: Progress) -> None:
-        response = await self._post(body, stream=False)
+        response = await self._post(self._encoded(body), stream=False)
         self._check_status(response, progress)
         answer = parse_json(response.content, self._report)
         if answer.get("error") or answer.get("type") == "error":
@@ -156,7 +171,7 @@ class HttpProvider(ABC):
         self._read_answer(answer, progress)
 
     async def _follow(self, body: dict[str, Any], progress: Progress) -> None:
-        response = await self._post(self._streamed(body), stream=True)
+        response = await self._post(self._encoded(self._streamed(body)), stream=True)
         async with aclosing(response):
             if response.status_code >= 300:
                 await response.aread()
@@ -204,15 +219,7 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def counted(usage: Usage | None, tokens: Mapping[str, object]) -> Usage | None:
-    """`usage` with the counts that the server gave; what it left out, or gave as no number, stays as it was."""
-    known = {name: max(0, value) for name, value in tokens.items() if isinstance(value, int)}
-    return replace(usage or NO_USAGE, **known) if known else usage
-
-
 def _json_or_text(content: bytes) -> object:
-    import orjson
-
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError:

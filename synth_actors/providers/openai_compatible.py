@@ -23,11 +23,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-import orjson
 
 from synth_actors.providers.base import Call, Fault
 from synth_actors.providers.http_client import parse_json
-from synth_actors.providers.http_provider import HttpProvider, Progress, counted
+from synth_actors.providers.http_provider import HttpProvider, Progress
 from synth_actors.providers.schema_subset import openai_strict
 
 if TYPE_CHECKING:
@@ -90,12 +89,8 @@ class OpenAICompatibleProvider(HttpProvider):
     def _streamed(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"stream_options": {"include_usage": True}, **body, "stream": True}
 
-    async def _post(self, body: dict[str, Any], *, stream: bool) -> httpx2.Response:
-        try:
-            content = orjson.dumps(body)
-        except TypeError as exc:
-            raise self._report.failed(f"extra: cannot be written as JSON: {exc}", fault=Fault.REJECTED) from exc
-        request = self._http.build_request("POST", self._url, content=content, headers=self._headers)
+    async def _post(self, body: bytes, *, stream: bool) -> httpx2.Response:
+        request = self._http.build_request("POST", self._url, content=body, headers=self._headers)
         return await self._http.send(request, stream=stream)
 
     def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
@@ -179,8 +174,7 @@ class OpenAICompatibleProvider(HttpProvider):
         if isinstance(cached, int) and isinstance(prompt, int):
             prompt -= cached  # OpenAI counts what was read from its cache as part of the prompt, Anthropic does not
         completion = usage.get("completion_tokens")
-        tokens = {"input_tokens": prompt, "output_tokens": completion, "cache_read_tokens": cached}
-        progress.usage = counted(progress.usage, tokens)
+        progress.count({"input_tokens": prompt, "output_tokens": completion, "cache_read_tokens": cached})
 
     def _name(self, model: object, progress: Progress) -> None:
         if isinstance(model, str) and model:
