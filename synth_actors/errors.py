@@ -6,12 +6,9 @@ what text had arrived and what was used.  Everything else was refused before any
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
-if TYPE_CHECKING:
-    from synth_actors.types import Usage
+from synth_actors.usage import Usage
 
 
 class SynthActorsError(Exception):

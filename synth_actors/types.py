@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from synth_actors.usage import NO_USAGE as NO_USAGE
+from synth_actors.usage import Usage as Usage
 from synth_actors.validated import Validated
 
 StopReason = Literal["end", "max_tokens", "stop", "refusal"]
@@ -104,7 +106,9 @@ class Request(Validated):
             return value
         if isinstance(value, OutputFormat) and not isinstance(value, type):
             return value
-        raise ValueError("give a pydantic model class, a JSON Schema as a dict, or an object with tag, json_schema() and parse()")
+        raise ValueError(
+            "give a pydantic model class, a JSON Schema as a dict, or an object with tag, json_schema() and parse()"
+        )
 
     def _check(self) -> str | None:
         if (self.prompt is None) == (self.messages is None):
@@ -116,34 +120,6 @@ class Request(Validated):
         if self.messages is not None:
             return self.messages
         return (Message(role="user", content=self.prompt or ""),)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """Tokens and dollars.  `cost_usd` is None when the endpoint has no known price: never 0 for "unknown"."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cost_usd: float | None = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        if self is NO_USAGE:
-            return other
-        if other is NO_USAGE:
-            return self
-        unpriced = self.cost_usd is None or other.cost_usd is None
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            cost_usd=None if unpriced else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
-        )
-
-
-NO_USAGE = Usage()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Literal, Protocol, assert_never
+from typing import Protocol, assert_never
 
 import trio
 
@@ -36,7 +36,7 @@ from synth_actors.policy.outage import Closed, Dead, Open, outlook
 from synth_actors.policy.pricing import upper_estimate_usd
 from synth_actors.policy.progress import Limits, Progress
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
-from synth_actors.policy.routing import Strategy
+from synth_actors.policy.routing import Strategy, StreamMode, is_streamed
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.schema import Output, output_of
@@ -46,6 +46,7 @@ from synth_actors.types import NO_USAGE, Request
 logger = logging.getLogger("synth_actors")
 
 RouterMessage = Route | Drop | Finished | SetConcurrencyCap | CloseRouter
+
 
 class Pool(Protocol):
     """Where attempts are made."""
@@ -68,9 +69,6 @@ class _Job:
     dropped: bool = False
     waiting: bool = False  # in the backlog
     attempt: Attempt | None = None
-
-
-StreamMode = Literal["auto", "always", "never"]
 
 
 class RouterActor(Decider[RouterMessage]):
@@ -109,8 +107,6 @@ class RouterActor(Decider[RouterMessage]):
         self._closing = False
         self._numbers = self._retries = self._failovers = self._abandoned = 0
 
-    # ------------------------------------------------------------------------------------------------ messages
-
     def handle(self, message: RouterMessage) -> None:
         """Take a request or a fact, then dispatch what may go."""
         match message:
@@ -145,8 +141,6 @@ class RouterActor(Decider[RouterMessage]):
         if self._leaving is not None and not self._leaving.answered:
             self._leaving.send(False)
         super().on_stop(unread, cause)
-
-    # ------------------------------------------------------------------------------------------------ in and out
 
     def _accept(self, route: Route) -> None:
         self._numbers += 1
@@ -207,8 +201,6 @@ class RouterActor(Decider[RouterMessage]):
         if self._leaving is not None and not self._jobs and not self._leaving.answered:
             self._leaving.send(True)
 
-    # ------------------------------------------------------------------------------------------------ dispatch
-
     def _dispatch(self) -> None:
         now = self._now()
         if self._delayed:
@@ -243,7 +235,7 @@ class RouterActor(Decider[RouterMessage]):
                 self._enqueue(job)
                 return False
             case Reservation.EXCEEDED:
-                self._end(job, self._over_budget(estimate_usd))
+                self._end(job, Failure(Ended.BUDGET, self._budget.refusal(estimate_usd), None, NO_USAGE))
                 return True
             case Reservation.GRANTED:
                 self._start(job, endpoint, output, estimate_usd, now)
@@ -261,7 +253,9 @@ class RouterActor(Decider[RouterMessage]):
             number=job.route.calls,
             endpoint=endpoint.name,
             output=output,
-            streamed=self._streams(endpoint.name, job.route),
+            streamed=is_streamed(
+                self._stream[endpoint.name], wanted=job.route.stream, max_tokens=job.route.request.max_tokens
+            ),
             dispatched_at=now,
             is_probe=endpoint.breaker.begin(),
             reserved_usd=reserved_usd,
@@ -273,24 +267,7 @@ class RouterActor(Decider[RouterMessage]):
     def _estimate_usd(self, request: Request, output: Output | None, endpoint: EndpointState) -> float:
         if self._budget.limit_usd is None or endpoint.price is None:
             return 0.0
-        size = len(request.model_dump_json(exclude={"output_schema"}).encode()) + (len(output.tag) if output else 0)
-        return upper_estimate_usd(size, request.max_tokens, endpoint.price)
-
-    def _streams(self, endpoint: str, route: Route) -> bool:
-        mode = self._stream[endpoint]
-        if mode == "auto":
-            return route.stream or route.request.max_tokens > 1000
-        return mode == "always"
-
-    def _over_budget(self, estimate_usd: float) -> Failure:
-        spent, limit = self._budget.spent_usd, self._budget.limit_usd
-        message = (
-            f"budget_usd={limit}: {spent:.6f} is spent and the next call may cost {estimate_usd:.6f}; "
-            "raise the budget or lower max_tokens"
-        )
-        return Failure(Ended.BUDGET, message, None, NO_USAGE)
-
-    # ------------------------------------------------------------------------------------------------ results
+        return upper_estimate_usd(request, len(output.tag) if output else 0, endpoint.price)
 
     def _finished(self, message: Finished) -> None:
         attempt, result = message.attempt, message.result
@@ -358,8 +335,6 @@ class RouterActor(Decider[RouterMessage]):
                 assert_never(verdict)
         self._retries += 1
 
-    # ------------------------------------------------------------------------------------------------ closed endpoints
-
     def _next_due(self, now: float) -> float:
         """When to look again; fails on the way whoever has waited too long for closed endpoints."""
         due = self._delayed[0][0] if self._delayed else inf
@@ -394,8 +369,6 @@ class RouterActor(Decider[RouterMessage]):
             self._backlog.pop(lane)
             job.waiting = False
             self._end(job, failure)
-
-    # ------------------------------------------------------------------------------------------------ figures
 
     @property
     def in_flight(self) -> int:

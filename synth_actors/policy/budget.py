@@ -41,3 +41,10 @@ class Budget:
         self._held -= 1
         self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd) if self._held else 0.0
         self.spent_usd += cost_usd
+
+    def refusal(self, amount_usd: float) -> str:
+        """Why a call that may cost `amount_usd` is not made."""
+        return (
+            f"budget_usd={self.limit_usd}: {self.spent_usd:.6f} is spent and the next call may cost {amount_usd:.6f}; "
+            "raise the budget or lower max_tokens"
+        )

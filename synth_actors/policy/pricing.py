@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synth_actors.policy.endpoints import Prices
-from synth_actors.types import Usage
+from synth_actors.types import Request, Usage
 
 
 def priced(usage: Usage, price: Prices | None) -> Usage:
@@ -30,7 +30,8 @@ def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
     )
 
 
-def upper_estimate_usd(input_bytes: int, max_tokens: int, price: Prices) -> float:
+def upper_estimate_usd(request: Request, schema_bytes: int, price: Prices) -> float:
     """The most one call may cost: a token has at least one byte, and the answer at most `max_tokens` tokens."""
+    input_bytes = len(request.model_dump_json(exclude={"output_schema"}).encode()) + schema_bytes
     input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
-    return (input_bytes * input_usd + max_tokens * price.output_usd_per_mtok) / 1e6
+    return (input_bytes * input_usd + request.max_tokens * price.output_usd_per_mtok) / 1e6

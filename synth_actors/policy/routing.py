@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Literal
 
 from synth_actors.policy.endpoints import EndpointState
 
+StreamMode = Literal["auto", "always", "never"]
 Strategy = Callable[[Sequence[EndpointState]], EndpointState]
 
 
@@ -30,3 +32,12 @@ def least_loaded(open_ones: Sequence[EndpointState]) -> EndpointState:
 
 
 STRATEGIES: dict[str, Strategy] = {"preference": preference, "least_loaded": least_loaded}
+
+
+STREAMED_ABOVE_TOKENS = 1000
+"""An answer that may be longer is streamed, so that a stall is noticed long before the whole attempt is over."""
+
+
+def is_streamed(mode: StreamMode, *, wanted: bool, max_tokens: int) -> bool:
+    """Whether an attempt is streamed; `wanted` when somebody reads along."""
+    return mode == "always" or (mode == "auto" and (wanted or max_tokens > STREAMED_ABOVE_TOKENS))
