@@ -14,6 +14,7 @@ from synth_actors.errors import (
     RateLimitedError,
     SynthActorsError,
 )
+from synth_actors.policy.bottlenecks import analyze
 from synth_actors.providers.base import Provider
 from synth_actors.snapshot import BottleneckReport, Snapshot
 from synth_actors.types import Chunk, Message, Outcome, Request, Response, Usage
@@ -43,5 +44,6 @@ __all__ = [
     "Snapshot",
     "SynthActorsError",
     "Usage",
+    "analyze",
     "open_engine",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
 from typing import TypeVar
 
 import trio
@@ -60,7 +60,7 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
                 else:
                     for item in requests:
                         await self._submit(nursery, item, generate)
-            except Exception as exc:  # the input's own: the reader gets it, after the outcomes
+            except Exception as exc:  # noqa: BLE001  (the input's own: the reader gets it, after the outcomes)
                 self._input_error = exc
 
     async def _submit(self, nursery: trio.Nursery, item: T, generate: Generate[T]) -> None:
@@ -80,16 +80,12 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
                 outcome = Outcome(index=index, response=await generate(item))
             except SynthActorsError as exc:
                 outcome = Outcome(index=index, error=exc)
-            try:
+            with suppress(trio.BrokenResourceError):  # the reader has left; the batch is about to be cancelled
                 send.send_nowait(outcome)
-            except trio.BrokenResourceError:
-                pass  # the reader has left; the batch is about to be cancelled
 
 
 @asynccontextmanager
-async def open_batch(
-    requests: Requests[T], generate: Generate[T], room: int
-) -> AsyncIterator[Outcomes]:
+async def open_batch(requests: Requests[T], generate: Generate[T], room: int) -> AsyncIterator[Outcomes]:
     """Make `requests` with `generate`, at most `room` between the input and the reader."""
     outcomes = Outcomes(room)
     async with nursery_for_body() as nursery:

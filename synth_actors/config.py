@@ -30,8 +30,8 @@ class Price(Validated):
 class CacheConfig(Validated):
     """How many answers are kept in memory, and for how long.
 
-    The cache holds at most `max_entries` answers and at most `max_bytes` accounted bytes, whichever is reached first; an
-    entry is served for `ttl_s` seconds (None: until it is evicted).  `policy` is "lru".
+    The cache holds at most `max_entries` answers and at most `max_bytes` accounted bytes, whichever is reached first;
+    an entry is served for `ttl_s` seconds (None: until it is evicted).  `policy` is "lru".
     """
 
     enabled: bool = True
@@ -56,8 +56,8 @@ class Endpoint(Validated):
     `name` is how snapshots, errors and `Request.endpoints` call it; by default the string form without the address.
     `api_key` wins over `api_key_env`, which wins over the provider's usual variable.  `stream` says whether calls are
     streamed: "auto" does so when somebody subscribes or `max_tokens` > 1000.  Of the four timeouts, each bounding one
-    attempt, `connect_timeout_s` bounds the connection, `first_token_timeout_s` the wait for the first text of a streamed
-    call, `idle_timeout_s` the gap between two texts, `attempt_timeout_s` the whole.
+    attempt, `connect_timeout_s` bounds the connection, `first_token_timeout_s` the wait for the first text of a
+    streamed call, `idle_timeout_s` the gap between two texts, `attempt_timeout_s` the whole.
     """
 
     provider: str | Provider
@@ -88,7 +88,7 @@ class Endpoint(Validated):
             raise ValueError("give an absolute address such as http://127.0.0.1:8000/v1")
         return None if value is None else value.rstrip("/")
 
-    def model_post_init(self, context: Any, /) -> None:
+    def model_post_init(self, _context: Any, /) -> None:
         if not self.name:
             object.__setattr__(self, "name", self._default_name())
 
@@ -125,7 +125,8 @@ class Endpoint(Validated):
         head, base_url = (head, "http" + url) if at else (text, None)
         provider, colon, model = head.partition(":")
         if not colon and "/" in provider and provider.split("/", 1)[0] in PROVIDERS:
-            raise ConfigError(f"endpoint {text!r}: write {provider.replace('/', ':', 1)!r}, with a colon after the provider")
+            right = provider.replace("/", ":", 1)
+            raise ConfigError(f"endpoint {text!r}: write {right!r}, with a colon after the provider")
         if provider not in PROVIDERS:
             raise ConfigError(f"endpoint {text!r}: {_unknown_provider(provider)}")
         return cls(provider=provider, model=model, base_url=base_url)
@@ -176,4 +177,4 @@ def as_endpoint(value: str | Endpoint | Provider) -> Endpoint:
         return value
     if isinstance(value, Provider) and not isinstance(value, type):
         return Endpoint(provider=value, model=value.model, name=value.name)
-    raise ConfigError(f"endpoint {value!r}: give a string such as 'local', an Endpoint, or an object that is a Provider")
+    raise ConfigError(f"endpoint {value!r}: give a string such as 'local', an Endpoint, or a Provider object")

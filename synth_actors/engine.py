@@ -37,7 +37,7 @@ class Engine:
     @overload
     async def generate(self, request: str, /, **fields: Unpack[RequestFields]) -> Response: ...
     async def generate(self, request: Request | str, /, **fields: Any) -> Response:
-        """Send one request and wait for its response.  `request` is a `Request`, or a prompt with its fields as keywords.
+        """Send one request, a `Request` or a prompt with its fields as keywords, and wait for its response.
 
         Raises:
             ConfigError: the request is wrong, or names an endpoint that this engine does not have.
@@ -64,8 +64,8 @@ class Engine:
         Leaving the block leaves the stream; a call that nobody waits for any more is cancelled.
 
         Raises:
-            ConfigError, OverloadedError, EngineClosedError: on entering, as `generate`.  The errors of a call are raised
-                by the stream's `receive` and `response`.
+            ConfigError, OverloadedError, EngineClosedError: on entering, as `generate`.  The errors of a call are
+            raised by the stream's `receive` and `response`.
         """
         stream = await ResponseStream.open(self._front, as_request(request, fields))
         try:
@@ -79,9 +79,9 @@ class Engine:
     ) -> AsyncIterator[Outcomes]:
         """Make many requests: an async context manager that gives a `ReceiveChannel` of `Outcome`, as they complete.
 
-        `requests` is an iterable or async iterable of `Request` or prompts (which take `fields`); it is read as outcomes
-        are, never more than 2 x `max_concurrency` ahead.  An exception that it raises reaches the reader after the
-        outcomes of what was read before.  Leaving the block stops what only this batch awaits.
+        `requests` is an iterable or async iterable of `Request` or prompts (which take `fields`); it is read as
+        outcomes are, never more than 2 x `max_concurrency` ahead.  An exception that it raises reaches the reader
+        after the outcomes of what was read before.  Leaving the block stops what only this batch awaits.
         """
 
         async def generate(item: Request | str) -> Response:
@@ -90,9 +90,7 @@ class Engine:
         async with open_batch(requests, generate, room=2 * self.config.max_concurrency) as outcomes:
             yield outcomes
 
-    async def generate_batch(
-        self, requests: Requests[Request | str], **fields: Unpack[RequestFields]
-    ) -> list[Outcome]:
+    async def generate_batch(self, requests: Requests[Request | str], **fields: Unpack[RequestFields]) -> list[Outcome]:
         """The outcomes of many requests in the order of the input.  A failed one never loses the others."""
         found: list[Outcome] = []
         async with self.batch(requests, **fields) as outcomes:

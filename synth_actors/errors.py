@@ -1,7 +1,7 @@
 """Whose fault was it, and what did it cost?
 
-Below `SynthActorsError` there are two kinds.  A `GenerationError` may have cost money: it says how many attempts were made,
-what text had arrived and what was used.  Everything else was refused before anything was sent.
+Below `SynthActorsError` there are two kinds.  A `GenerationError` may have cost money: it says how many attempts were
+made, what text had arrived and what was used.  Everything else was refused before anything was sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """How do many readers follow one paid call?
 
-Chunks are data, not messages.  Each attempt owns one append-only list of texts, the `Feed` of a flight points at the list
-of the current attempt, and a subscriber reads through a cursor at its own pace: it blocks nobody and holds no token.
+Chunks are data, not messages.  Each attempt owns one append-only list of texts, the `Feed` of a flight points at the
+list of the current attempt, and a subscriber reads through a cursor at its own pace: it blocks nobody and holds no
+token.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which values cross a mailbox?
 
-Forward messages are requests (imperative), backward messages are facts (past tense).  Plain slotted dataclasses, compared
-by identity: a message is also the handle by which later messages name it.
+Forward messages are requests (imperative), backward messages are facts (past tense).  Plain slotted dataclasses,
+compared by identity: a message is also the handle by which later messages name it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import trio
 
+from synth_actors.feed import Feed
 from synth_actors.policy.single_flight import Flight
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.schema import Output
-from synth_actors.feed import Feed
 from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
 
 # ------------------------------------------------------------------------------------------------ engine -> cache

@@ -1,7 +1,7 @@
 """Where do latency samples wait until somebody folds them?
 
-Appending a float to a list is the cheapest thing a hot path can do; folding into a histogram is fifty times dearer and is
-done later, by the MetricsActor.  Samples may be lost when it does not come in time, and what is lost is counted.
+Appending a float to a list is the cheapest thing a hot path can do; folding into a histogram is fifty times dearer and
+is done later, by the MetricsActor.  Samples may be lost when it does not come in time, and what is lost is counted.
 """
 
 from __future__ import annotations

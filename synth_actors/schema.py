@@ -1,7 +1,7 @@
 """What must the output look like, and does it?
 
-One `Output` per kind of schema a request may carry.  Classes are looked at once and remembered; a JSON Schema given as a
-dict is remembered by its canonical text, so that a dict changed by its owner is another schema.
+One `Output` per kind of schema a request may carry.  Classes are looked at once and remembered; a JSON Schema given as
+a dict is remembered by its canonical text, so that a dict changed by its owner is another schema.
 """
 
 from __future__ import annotations

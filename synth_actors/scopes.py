@@ -19,7 +19,7 @@ async def nursery_for_body() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
-            except BaseException as exc:  # kept, not judged: it is raised again below
+            except BaseException as exc:  # noqa: BLE001  (kept, not judged: it is raised again below)
                 raised = exc
             nursery.cancel_scope.cancel()
     except BaseException:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SERIES = ("response", "queue", "service", "ttft", "cached_response")
-"""The latency series: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
+"""Latencies: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

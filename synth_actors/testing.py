@@ -1,7 +1,7 @@
 """How does one test a program that uses the engine, without a server and without waiting?
 
-`ScriptedProvider` stands where an endpoint may and answers by a script: texts, delays, faults.  Under trio's `MockClock`
-(`pytest-trio`'s `autojump_clock`) its delays take no real time.
+`ScriptedProvider` stands where an endpoint may and answers by a script: texts, delays, faults.  Under trio's
+`MockClock` (`pytest-trio`'s `autojump_clock`) its delays take no real time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ class Step:
     """What one call comes to.
 
     After `delay_s` seconds either `fault` is raised, or `text` is answered in `chunks` pieces that are `gap_s` seconds
-    apart.  With a fault, the first `chunks_before_fault` pieces are emitted before it.  `raises` is raised as it is, like
-    a bug of a provider.
+    apart.  With a fault, the first `chunks_before_fault` pieces are emitted before it.  `raises` is raised as it is,
+    like a bug of a provider.
     """
 
     text: str = "ok"
@@ -43,12 +43,14 @@ Script = Callable[[Call], Step] | Iterable[Step]
 class ScriptedProvider:
     """A provider that does what it is told.
 
-    `script` is either a function from the call to its `Step`, or an iterable of steps, taken call by call; after the last
-    one every call is answered with "ok".  `calls` are the calls in order, `active` how many run now, `peak` how many ran
-    at once at most, `cancelled` how many were cancelled.
+    `script` is either a function from the call to its `Step`, or an iterable of steps, taken call by call; after the
+    last one every call is answered with "ok".  `calls` are the calls in order, `active` how many run now, `peak` how
+    many ran at once at most, `cancelled` how many were cancelled.
     """
 
-    def __init__(self, script: Script = (), *, name: str = "scripted", model: str = "script", identity: str = "") -> None:
+    def __init__(
+        self, script: Script = (), *, name: str = "scripted", model: str = "script", identity: str = ""
+    ) -> None:
         self.name = name
         self.model = model
         self.identity = identity or f"scripted|{name}|{model}"

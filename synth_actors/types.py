@@ -1,7 +1,8 @@
 """What does the user put in, and what do they hold afterwards?
 
-Everything here is frozen.  `Request` is a pydantic model, since it is input and must be validated; everything the engine
-hands back is a slotted dataclass.  Durations are seconds (`_s`), money is US dollars (`_usd`), sizes are bytes (`_bytes`).
+Everything here is frozen.  `Request` is a pydantic model, since it is input and must be validated; everything the
+engine hands back is a slotted dataclass.  Durations are seconds (`_s`), money is US dollars (`_usd`), sizes are bytes
+(`_bytes`).
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one request of a batch came to: `response` or `error`, the other is None.  `index` counts the input from 0."""
+    """What one request of a batch came to: `response` or `error`, the other is None.  `index` counts from 0."""
 
     index: int
     response: Response | None = None

@@ -1,7 +1,7 @@
 """How does wrong input become one clear error?
 
-Every model that users fill in derives from `Validated`: pydantic checks, and what it finds wrong becomes a `ConfigError`
-that names the field, the value and the remedy.
+Every model that users fill in derives from `Validated`: pydantic checks, and what it finds wrong becomes a
+`ConfigError` that names the field, the value and the remedy.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
 places and C = `max_concurrency` tokens:
 
 - Cache.  A place is behind at most one `Lookup` and one `Abandoned` at a time, since it goes back only when the latter
-  is taken: 2 W.  `Generated` comes once a flight; at most W flights have somebody waiting, and of the deserted ones only
-  those whose attempt still runs report: W + C.  A `hit_only` lookup is inline or not made.
+  is taken: 2 W.  `Generated` comes once a flight; at most W flights have somebody waiting, and of the deserted ones
+  only those whose attempt still runs report: W + C.  A `hit_only` lookup is inline or not made.
 - Router.  Trio runs every task once a round, and an actor takes all that is there when its turn begins, so at most two
   rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `Finished` comes
   once for each attempt under way: C.
@@ -254,8 +254,8 @@ def _checked(given: str | Endpoint | Provider | Sequence[str | Endpoint | Provid
         raise ConfigError("endpoints: give at least one, for example 'local'")
     names = [endpoint.name for endpoint in endpoints]
     for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"endpoints: {name!r} stands there {names.count(name)} times; give each Endpoint its own name")
+        if (times := names.count(name)) > 1:
+            raise ConfigError(f"endpoints: {name!r} stands there {times} times; give each Endpoint a name of its own")
     return endpoints
 
 

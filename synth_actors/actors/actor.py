@@ -38,7 +38,7 @@ class Actor(ABC, Generic[M]):
 
     @enable_ki_protection
     def stop(self, cause: BaseException | None) -> None:
-        """Close the mailbox and answer what was not read.  Called once `run` has ended; the second time it does nothing."""
+        """Close the mailbox and answer what was not read, once `run` has ended.  A second call finds nothing to do."""
         unread = self._in_hand + self.mailbox.close(lambda: closed_error(self.name, cause))
         self._in_hand = []
         self.on_stop(unread, cause)
@@ -134,7 +134,7 @@ class Decider(Actor[M]):
         try:
             self.handle(message)
             self._arm()
-        except Exception as exc:  # a bug must end this actor's task, not the caller's
+        except Exception as exc:  # noqa: BLE001  (a bug must end this actor's task, not the caller's)
             self._crash = exc
             self._fail_reply(message, exc)
             self._timer.cancel()

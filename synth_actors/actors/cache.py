@@ -14,6 +14,7 @@ from typing import assert_never
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.failures import error_of
+from synth_actors.feed import Feed
 from synth_actors.messages import (
     NO_HIT,
     Abandoned,
@@ -32,7 +33,6 @@ from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, S
 from synth_actors.reply import closed_error
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot
-from synth_actors.feed import Feed
 from synth_actors.types import NO_USAGE, Answer
 
 CacheMessage = Lookup | Abandoned | Generated | Shrink | DropExpired
@@ -202,7 +202,7 @@ class CacheActor(Decider[CacheMessage]):
     def _tell_failure(self, flight: Flight[bytes, Lookup], message: Generated, failure: Failure) -> None:
         usage, calls = message.route.usage, message.route.calls
         for lookup in self._flights.land(flight):
-            lookup.reply.fail(lambda usage=usage: error_of(failure, attempts=message.route.calls, usage=usage))  # type: ignore[misc]
+            lookup.reply.fail(lambda usage=usage: error_of(failure, attempts=calls, usage=usage))  # type: ignore[misc]
             usage = NO_USAGE  # the first one carries the bill
 
     # ------------------------------------------------------------------------------------------------ memory

@@ -1,7 +1,7 @@
 """How is one attempt made?
 
-A GeneratorActor takes an attempt, makes one call under the attempt's deadlines, validates the output and reports exactly
-one `Finished`.  It never retries and never decides who is next.
+A GeneratorActor takes an attempt, makes one call under the attempt's deadlines, validates the output and reports
+exactly one `Finished`.  It never retries and never decides who is next.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from synth_actors.actors.actor import Worker
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
+from synth_actors.feed import Texts
 from synth_actors.messages import Attempt, Ended, Failure, Finished, Generate, Success
 from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError
 from synth_actors.schema import Output
-from synth_actors.feed import Texts
 from synth_actors.types import NO_USAGE, Answer, Usage
 
 logger = logging.getLogger("synth_actors")
@@ -68,7 +68,7 @@ class GeneratorActor(Worker[Generate]):
         taping = _Taping(attempt, line, self._now)
         if self._log is None:  # else the time starts when the intent is written down
             taping.begin()
-        result: Success | Failure = _ended(attempt, "the engine was stopped during this attempt", NO_USAGE, taping.partial)
+        result: Success | Failure = taping.stopped()
         try:
             with attempt.scope:
                 result = await self._attempt(attempt, line, taping)
@@ -206,11 +206,15 @@ class _Taping:
 
     def crashed(self, exc: BaseException) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""
-        if not isinstance(exc, Exception):  # the engine is being stopped
-            return _ended(self._attempt, "the engine was stopped during this attempt", self.usage, self.partial)
+        if not isinstance(exc, Exception):
+            return self.stopped()
         logger.warning("endpoint %s raised %r", self._line.name, exc, exc_info=exc)
         message = f"{self._line.name}: unexpected {type(exc).__name__}: {exc}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
+
+    def stopped(self) -> Failure:
+        """The engine is being stopped."""
+        return _ended(self._attempt, "the engine was stopped during this attempt", self.usage, self.partial)
 
     def cut_off(self) -> Failure:
         """The attempt's scope was cancelled: from outside, or by one of the deadlines."""
@@ -230,7 +234,12 @@ class _Taping:
 class GeneratorPool:
     """Generators on demand: an idle one is used before a new one is started, so 10,000 are possible and 4 are cheap."""
 
-    def __init__(self, mailbox: Mailbox[Generate], supervisor: Supervisor, make: Callable[[Callable[[], None]], GeneratorActor]) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox[Generate],
+        supervisor: Supervisor,
+        make: Callable[[Callable[[], None]], GeneratorActor],  # its argument is called when the new one is idle again
+    ) -> None:
         self.started = 0
         self._mailbox = mailbox
         self._supervisor = supervisor

@@ -1,9 +1,9 @@
 """How does a message reach an actor, and how does the answer come back?
 
 `tell` puts a message into the mailbox and never waits.  `offer` hands one over *inline*: when the actor is parked and
-nothing is pending, its handler runs in the caller's turn, which costs no task switch.  Order stays exact, since an inline
-message can overtake nothing, and a handler stays atomic, since an actor in the middle of one is not parked.  `send` is
-`offer`, else `tell`.  `ask` sends a message that carries its own `Reply` and waits for it.
+nothing is pending, its handler runs in the caller's turn, which costs no task switch.  Order stays exact, since an
+inline message can overtake nothing, and a handler stays atomic, since an actor in the middle of one is not parked.
+`send` is `offer`, else `tell`.  `ask` sends a message that carries its own `Reply` and waits for it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Mailbox(Generic[M]):
     def tell(self, message: M) -> None:
         """Put a message into the mailbox, at once.
 
-        After the actor has stopped, a message with a reply is answered with `EngineClosedError`, any other is counted as
-        dropped.
+        After the actor has stopped, a message with a reply is answered with `EngineClosedError`, any other is counted
+        as dropped.
 
         Raises:
             trio.WouldBlock: the mailbox is full.  Capacities are reckoned so that this is a bug, see `engine.py`.

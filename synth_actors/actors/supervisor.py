@@ -75,7 +75,7 @@ class Supervisor:
         try:
             with child.scope:
                 await self._run(child)
-        except Exception as exc:  # the one place that catches what nobody foresaw
+        except Exception as exc:  # noqa: BLE001  (the one place that catches what nobody foresaw)
             self._end(exc)
         finally:
             child.ended.set()

@@ -1,7 +1,7 @@
 """Who is next in line?
 
-Requests that may go to the same set of endpoints stand in one lane, oldest first.  Only the heads of lanes are looked at,
-so that ten thousand requests for a full endpoint cost those for another one nothing.
+Requests that may go to the same set of endpoints stand in one lane, oldest first.  Only the heads of lanes are looked
+at, so that ten thousand requests for a full endpoint cost those for another one nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Q = TypeVar("Q", bound=Queued)
 
 
 class Lane(Generic[Q]):
-    """Requests that may go to `allowed`; `closed_since` is when the last of these endpoints closed, None if one is open."""
+    """Requests that may go to `allowed`; `closed_since` is when the last of these closed, None while one is open."""
 
     __slots__ = ("allowed", "closed_since", "queue")
 

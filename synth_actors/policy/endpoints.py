@@ -17,13 +17,13 @@ class Prices(Protocol):
     """US dollars per million tokens."""
 
     @property
-    def input_usd_per_mtok(self) -> float: ...  # noqa: D102
+    def input_usd_per_mtok(self) -> float: ...
     @property
-    def output_usd_per_mtok(self) -> float: ...  # noqa: D102
+    def output_usd_per_mtok(self) -> float: ...
     @property
-    def cache_read_usd_per_mtok(self) -> float: ...  # noqa: D102
+    def cache_read_usd_per_mtok(self) -> float: ...
     @property
-    def cache_write_usd_per_mtok(self) -> float: ...  # noqa: D102
+    def cache_write_usd_per_mtok(self) -> float: ...
 
 
 _THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.BUG})
@@ -45,7 +45,22 @@ class FailedCall:
 class EndpointState:
     """Limits, health and counters of one endpoint.  The router owns it."""
 
-    __slots__ = ("attempts", "breaker", "failures", "in_flight", "last_fault", "last_message", "max_concurrency", "model", "name", "price", "rank", "schema_in_prompt", "successes", "usage")  # fmt: skip
+    __slots__ = (
+        "attempts",
+        "breaker",
+        "failures",
+        "in_flight",
+        "last_fault",
+        "last_message",
+        "max_concurrency",
+        "model",
+        "name",
+        "price",
+        "rank",
+        "schema_in_prompt",
+        "successes",
+        "usage",
+    )
 
     def __init__(self, *, name: str, model: str, rank: int, max_concurrency: int | None, price: Prices | None) -> None:
         self.name = name

@@ -21,7 +21,15 @@ class Limits:
 class Progress:
     """The history of one request: where it may go, and where and how it has failed."""
 
-    __slots__ = ("_invalid_outputs", "_refused_since", "_schema_refusals", "_spent", "allowed", "failed_at", "last_endpoint")  # fmt: skip
+    __slots__ = (
+        "_invalid_outputs",
+        "_refused_since",
+        "_schema_refusals",
+        "_spent",
+        "allowed",
+        "failed_at",
+        "last_endpoint",
+    )
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self.allowed = allowed
@@ -51,7 +59,14 @@ class Progress:
             self.failed_at.add(endpoint)
 
     def verdict(
-        self, fault: Fault, *, truncated: bool, others_left: bool, retry_after_s: float | None, limits: Limits, now: float
+        self,
+        fault: Fault,
+        *,
+        truncated: bool,
+        others_left: bool,
+        retry_after_s: float | None,
+        limits: Limits,
+        now: float,
     ) -> Verdict:
         """Again, elsewhere or give up, after an attempt that was noted."""
         return judge(

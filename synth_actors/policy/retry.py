@@ -1,7 +1,7 @@
 """Again, elsewhere, or give up?
 
-A table from the fault of the last attempt to a verdict.  A refusal before work costs nothing, so it spends no attempt and
-waits, but not longer than the patience.  A failure after acceptance may have been paid and spends one.
+A table from the fault of the last attempt to a verdict.  A refusal before work costs nothing, so it spends no attempt
+and waits, but not longer than the patience.  A failure after acceptance may have been paid and spends one.
 """
 
 from __future__ import annotations
