@@ -65,7 +65,7 @@ class LocalProvider:
             for piece in _pieces(text):
                 emit(piece)
                 await trio.lowlevel.checkpoint()
-        usage = Usage(input_tokens=_tokens(_prompt(call)), output_tokens=_tokens(text.encode()), cost_usd=None)
+        usage = Usage(input_tokens=_tokens(_prompt(call)), output_tokens=_tokens(text.encode()))
         return Completion(text=text, stop_reason=reason, usage=usage, model=self.model)
 
     async def aclose(self) -> None:

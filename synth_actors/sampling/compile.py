@@ -85,12 +85,12 @@ class Compiler:
         return self._one_of([partial(self._of_type, name, flat, hint, own_record=own_record) for name in types])
 
     def _choice(self, flat: Flat, hint: Hint, *, own_record: bool) -> Node:
-        first, rest = flat.choices[0], replace(flat, choices=flat.choices[1:])
+        (keyword, first), rest = flat.choices[0], replace(flat, choices=flat.choices[1:])
         if (number := self._decimal(first, rest, hint)) is not None:
             return number
 
         def folded(index: int, option: Schema) -> Node:
-            path = f"{flat.path}/{index}"
+            path = f"{flat.path}/{keyword}/{index}" if keyword in ("anyOf", "oneOf") else f"{flat.path}/{keyword}"
             if isinstance(option, dict) and set(option) <= {"$ref"} and not rest.keywords and not rest.choices:
                 return self.node(option, path, hint, own_record=own_record)
             merged = merge(replace(rest, sources=()), flatten(self.document, option, path))

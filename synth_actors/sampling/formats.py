@@ -64,6 +64,7 @@ FORMATS: dict[str, Callable[[str | None], Text]] = {
     "duration": _always(_duration),
     "email": _for_kinds("email"),
     "idn-email": _for_kinds("email"),
+    "name-email": _always(lambda ctx: f"{ctx.record.first} {ctx.record.last} <{ctx.record.email}>"),
     "hostname": _for_kinds("company_domain"),
     "idn-hostname": _for_kinds("company_domain"),
     "ipv4": _for_kinds("ip"),
@@ -93,6 +94,9 @@ FORMATS: dict[str, Callable[[str | None], Text]] = {
     "path": _always(lambda ctx: f"/srv{_path(ctx)}.txt"),
     "json-string": _always(lambda ctx: f'{{"{kinds.words(1, 1, ctx)}": {ctx.stream.between(1, 99)}}}'),
     "phone": _for_kinds("phone"),
+    "fraction": _always(lambda ctx: f"{ctx.stream.between(1, 20)}/{ctx.stream.between(2, 20)}"),
+    "zoneinfo": _for_kinds("timezone"),
+    "multi-host-uri": _always(lambda ctx: f"postgresql://app@db.{ctx.record.domain}:5432/{kinds.words(1, 1, ctx)}"),
     "color": _for_kinds("hex_colour", "colour"),
 }
 

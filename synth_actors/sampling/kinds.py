@@ -294,6 +294,10 @@ NUMBERS: dict[str, Range] = {
     "employees": Range(2, 5_000, 0, 2.5),
     "unix_time": Range(1_672_531_200, 1_767_225_600),
     "floor": Range(0, 30),
+    "age": Range(18, 80),
+    "birth_year": Range(1945, 2007),
+    "latitude": Range(-90, 90, 6),
+    "longitude": Range(-180, 180, 6),
 }
 
 DRAWN: dict[str, Callable[[Context], float]] = {

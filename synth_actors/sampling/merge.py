@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -31,6 +31,13 @@ _ARRAY = ("prefixItems", "items")
 _HINTS = ("title", "description", "examples", "contentEncoding")
 
 
+class Options(NamedTuple):
+    """Schemas of which one must hold too, and the keyword that says so."""
+
+    keyword: str
+    schemas: tuple[Schema, ...]
+
+
 @dataclass(frozen=True)
 class Flat:
     """A schema without references and `allOf`.
@@ -41,7 +48,7 @@ class Flat:
 
     path: str
     keywords: dict[str, Any] = field(default_factory=dict)
-    choices: tuple[tuple[Schema, ...], ...] = ()
+    choices: tuple[Options, ...] = ()
     doubts: tuple[str, ...] = ()
     sources: tuple[Schema, ...] = ()
     hints: dict[str, Any] = field(default_factory=dict)
@@ -94,15 +101,16 @@ def _own(schema: dict[str, Any], path: str, *, is_root: bool) -> Flat:
     return Flat(path, keywords, _choices(schema), _doubts(schema), hints=hints)
 
 
-def _choices(schema: dict[str, Any]) -> tuple[tuple[Schema, ...], ...]:
-    choices = [tuple(schema[keyword]) for keyword in ("anyOf", "oneOf") if keyword in schema]
+def _choices(schema: dict[str, Any]) -> tuple[Options, ...]:
+    choices = [Options(keyword, tuple(schema[keyword])) for keyword in ("anyOf", "oneOf") if keyword in schema]
     if "not" in schema:
-        choices.append(negated(schema["not"]))
+        choices.append(Options("not", negated(schema["not"])))
     if "if" in schema and ("then" in schema or "else" in schema):
         held: Schema = all_of(schema["if"], schema.get("then", True))
-        choices.append((held, all_of({"not": schema["if"]}, schema.get("else", True))))
+        choices.append(Options("if", (held, all_of({"not": schema["if"]}, schema.get("else", True)))))
     for name, dependent in schema.get("dependentSchemas", {}).items():
-        choices.append((all_of({"required": [name]}, dependent), {"properties": {name: False}}))
+        present, absent = all_of({"required": [name]}, dependent), {"properties": {name: False}}
+        choices.append(Options("dependentSchemas", (present, absent)))
     return tuple(choices)
 
 

@@ -172,7 +172,7 @@ COMPANIES = frozenset(
 WORKS = frozenset(
     "post article book movie film blog event course task ticket issue song album project paper document page".split()
 )
-NAME_FIELDS = frozenset("name first_name full_name email username given_name".split())
+NAME_FIELDS = frozenset("name first_name full_name given_name".split())
 _PERSON_FIELDS = frozenset(
     "first_name last_name full_name email age birth_date date_of_birth gender phone username".split()
 )

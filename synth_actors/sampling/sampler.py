@@ -17,8 +17,8 @@ from typing import Any
 import orjson
 
 from synth_actors.sampling.compile import Compiler
-from synth_actors.sampling.document import Document, Schema
-from synth_actors.sampling.errors import UnsatisfiableError
+from synth_actors.sampling.document import Document, Schema, escaped
+from synth_actors.sampling.errors import UnsatisfiableError, UnsupportedError
 from synth_actors.sampling.names import Hint
 from synth_actors.sampling.nodes import Steps, finished, settle
 from synth_actors.sampling.record import Context
@@ -37,6 +37,7 @@ class Sampler:
     """
 
     def __init__(self, schema: Schema) -> None:
+        self._validator = _validator(schema)
         document = Document(schema)
         compiler = Compiler(document)
         title = schema.get("title", "") if isinstance(schema, dict) else ""
@@ -45,7 +46,6 @@ class Sampler:
         if math.isinf(self._root.height):
             raise UnsatisfiableError("$ref", "", "the recursion never ends: every value needs another one inside")
         self._room = self._root.height + DEPTH if compiler.recursive else math.inf
-        self._validator = _reasons(schema)
 
     def sample(self, seed: int) -> Any:
         """The document of a seed.
@@ -69,10 +69,25 @@ class Sampler:
         raise UnsatisfiableError(keyword, f"/{path}", f"none of {_TRIES} documents was valid: {error.message[:200]}")
 
 
-def _reasons(schema: Schema) -> Any:
+def _validator(schema: Schema) -> Any:
+    """The independent judge of every document.
+
+    Raises:
+        UnsupportedError: the schema itself is not valid.
+    """
     import jsonschema_rs  # late: heavy
 
-    return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+    try:
+        return jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+    except jsonschema_rs.ValidationError as exc:
+        problem, where = exc.message, [escaped(str(part)) for part in exc.instance_path]
+    except jsonschema_rs.ReferencingError as exc:
+        problem, where = str(exc), []
+    if not where:  # a reference that leads nowhere: compiling says which one, and where it stands
+        Compiler(Document(schema)).node(schema, "", Hint())
+        raise UnsupportedError("$ref", "", problem)
+    path = "".join(f"/{part}" for part in where[:-1])
+    raise UnsupportedError(where[-1], path, f"no valid JSON Schema: {problem}")
 
 
 def sampler_for(schema: Mapping[str, Any]) -> Sampler:
@@ -81,7 +96,11 @@ def sampler_for(schema: Mapping[str, Any]) -> Sampler:
     Raises:
         SchemaError: nothing can be made for the schema.
     """
-    return _compiled(orjson.dumps(dict(schema)))
+    try:
+        text = orjson.dumps(dict(schema))
+    except TypeError as exc:
+        raise UnsupportedError("schema", "", f"it cannot be written as JSON: {exc}") from exc
+    return _compiled(text)
 
 
 @lru_cache(maxsize=128)
