@@ -149,15 +149,15 @@ async def test_a_snapshot_asked_for_during_a_long_fold_comes_with_what_was_there
     counts: list[int] = []
     async with running() as kit:
 
-        async def ask() -> None:
+        async def ask(task_status: trio.TaskStatus[None]) -> None:
+            task_status.started()  # up to the wait for the answer there is no checkpoint
             counts.append((await kit.snapshot()).latency["response"].count)
 
         async with trio.open_nursery() as nursery:
             for wave in range(3):
                 for _ in range(5 * FOLD_SLICE):
                     kit.samples.add_shared(0.1 + wave)
-                nursery.start_soon(ask)
-                await trio.lowlevel.checkpoint()
+                await nursery.start(ask)
     assert counts == [5 * FOLD_SLICE, 10 * FOLD_SLICE, 15 * FOLD_SLICE]
 
 
