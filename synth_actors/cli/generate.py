@@ -23,6 +23,7 @@ from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.sinks import check_target, open_sink
 from synth_actors.engine import open_engine
 from synth_actors.errors import ConfigError
+from synth_actors.providers.access import access_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,9 @@ def _decide(flags: Flags) -> Run:
         temperature=flags.temperature,
     )
     settings = load_settings(flags.config, flags.endpoints, concurrency=flags.concurrency, budget_usd=flags.budget_usd)
+    for endpoint in settings.endpoints:
+        if endpoint.provider != "local":
+            access_of(endpoint)  # a missing key is said before the client library takes seconds to import
     return Run(settings=settings, schema=load_schema(flags.schema), job=job, in_thread=flags.output == "-")
 
 

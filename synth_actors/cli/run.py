@@ -150,7 +150,7 @@ async def _copy_all(engine: Engine, plan: Run, sink: Sink, ending: Ending) -> No
 async def _copy(rows: Rows[Any], sink: Sink, *, in_thread: bool) -> None:
     async for row in rows:
         sink.write(row)
-        if rows.ready:
+        if rows.ready and not sink.full:
             continue
         if in_thread:
             await trio.to_thread.run_sync(sink.flush, abandon_on_cancel=True)

@@ -22,7 +22,7 @@ from synth_actors.datasets.row_schema import RowSchema, row_json
 from synth_actors.errors import ConfigError
 
 SUFFIXES = (".jsonl", ".csv")
-BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 64 * 1024
 
 
 class Encoder(Protocol):
@@ -187,10 +187,8 @@ class PartialFile:
             raise ConfigError(f"-o {path}: cannot be written ({exc.strerror}); choose a folder that can") from None
 
     def write(self, data: bytes) -> None:
-        """Hold `data` until there is much, or `flush`."""
+        """Hold `data` until `flush`."""
         self._held += data
-        if len(self._held) >= BUFFER_BYTES:
-            self.flush()
 
     def flush(self) -> None:
         """Hand the whole rows to the system: they survive the end of this process, however it ends."""
@@ -263,16 +261,24 @@ class Sink:
     def __init__(self, encoder: Encoder, destination: Destination) -> None:
         self.encoder = encoder
         self.rows = 0
+        self.held_bytes = 0
         self._destination = destination
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is held back that it should be flushed."""
+        return self.held_bytes >= BUFFER_BYTES
 
     def write(self, row: Any) -> None:
         """One row."""
         data = self.encoder.row(row)
         self._destination.write(data if self.rows else self.encoder.head() + data)
         self.rows += 1
+        self.held_bytes += len(data)
 
     def flush(self) -> None:
         """Hand over what is held back."""
+        self.held_bytes = 0
         self._destination.flush()
 
     def finish(self) -> None:

@@ -1,0 +1,75 @@
+"""Is every way to name a schema understood, and every wrong one explained in a line?"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from synth_actors.cli.schema_arg import load_schema
+from synth_actors.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty current folder; what is imported from it is forgotten."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"type": "object"}')
+    assert load_schema("a.json") == {"type": "object"}
+    assert load_schema(str(tmp_path / "a.json")) == {"type": "object"}
+
+
+def test_a_model_of_the_current_folder_is_found(tmp_path: Path) -> None:
+    (tmp_path / "shop_a").mkdir()
+    (tmp_path / "shop_a" / "models.py").write_text(
+        "from pydantic import BaseModel\n"
+        "class Order(BaseModel):\n    n: int\n    class Line(BaseModel):\n        m: int\n"
+    )
+    found = load_schema("shop_a.models:Order")
+    assert isinstance(found, type)
+    assert issubclass(found, BaseModel)
+    assert list(found.model_fields) == ["n"]
+    nested = load_schema("shop_a.models:Order.Line")
+    assert isinstance(nested, type)
+
+
+@pytest.mark.parametrize(
+    ("argument", "content", "words"),
+    [
+        ("none.json", None, "no such file"),
+        ("a.json", "{nope", "is no JSON"),
+        ("a.json", "", "is no JSON"),
+        ("a.json", "[1]", "holds a list, not an object"),
+        (".", None, "cannot be read"),
+        ("nothing_here:Order", None, "there is no module 'nothing_here'"),
+        ("nothing_here.models:Order", None, "there is no module 'nothing_here'"),
+        ("shop_b:Order", "", "shop_b has no 'Order'; it holds no pydantic model"),
+        (
+            "shop_b:Ordr",
+            "from pydantic import BaseModel\nclass Order(BaseModel): n: int",
+            "shop_b has no 'Ordr'; its models are Order",
+        ),
+        ("shop_b:Order", "Order = 5", "Order is a int, not a pydantic model class"),
+        ("shop_b:Order", "Order = dict", "not a pydantic model class"),
+        ("shop_b:Order", "import nothing_there", "shop_b needs 'nothing_there', which is not installed"),
+        ("shop_b:Order", "1 / 0", "cannot be imported: ZeroDivisionError: division by zero"),
+        ("shop_b:Order", "class", "cannot be imported: SyntaxError"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, argument: str, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / (argument if argument.endswith(".json") else "shop_b.py")).write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load_schema(argument)
+    message = str(caught.value)
+    assert message.startswith(f"SCHEMA {argument}: ")
+    assert words in message
+    assert "\n" not in message
