@@ -1,0 +1,1 @@
+"""How fast is it, beside what one would write by hand?  `python -m benchmarks --help`."""

@@ -1,0 +1,102 @@
+"""What came out?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pydantic import TypeAdapter
+
+from benchmarks.case import Case, Measured
+from benchmarks.machine import Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One figure over the repeats."""
+
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """An aim and what became of it: it is met when the median of `figure` is at most `limit`."""
+
+    limit: float
+    of: str
+    figure: Spread
+    met: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One case.  `ratio` is the value over the bare loop's of the same repeat; None where there is no bare loop."""
+
+    suite: str
+    name: str
+    unit: str
+    value: Spread
+    bare: Spread | None
+    ratio: Spread | None
+    ideal: float | None
+    aim: Judged | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything about one run of the benchmarks.  `format` counts changes of this document."""
+
+    format: int = 1
+    started_at: str  # ISO 8601, UTC
+    duration_s: float
+    command: str
+    iterations: int
+    warmup: int
+    concurrency: int
+    load_before: float | None
+    load_after: float | None
+    machine: Machine
+    rows: tuple[Row, ...]
+
+
+_AS_JSON = TypeAdapter(Report)
+
+
+def to_json(report: Report) -> str:
+    """The whole report; `from_json` gives it back."""
+    return _AS_JSON.dump_json(report, indent=2).decode() + "\n"
+
+
+def from_json(text: str | bytes) -> Report:
+    """The report that `to_json` wrote.  Raises pydantic's `ValidationError` when it is none."""
+    return _AS_JSON.validate_json(text)
+
+
+def row_of(suite: str, case: Case, repeats: Sequence[Measured]) -> Row:
+    """The repeats of one case as a row."""
+    pairs = [(one.value, one.bare) for one in repeats if one.bare is not None]
+    return Row(
+        suite=suite,
+        name=case.name,
+        unit=case.unit,
+        value=spread([one.value for one in repeats]),
+        bare=spread([bare for _, bare in pairs]) if pairs else None,
+        ratio=spread([value / bare for value, bare in pairs]) if pairs else None,
+        ideal=repeats[0].ideal,
+        aim=_judged(case, repeats),
+    )
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Smallest, middle and largest of at least one value."""
+    return Spread(min=min(values), median=median(values), max=max(values))
+
+
+def _judged(case: Case, repeats: Sequence[Measured]) -> Judged | None:
+    if (aim := case.aim) is None:
+        return None
+    figure = spread([aim.figure(one) for one in repeats])
+    return Judged(limit=aim.limit, of=aim.of, figure=figure, met=figure.median <= aim.limit)

@@ -1,0 +1,10 @@
+"""Which suites are there?"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from benchmarks.case import Suite
+from benchmarks.suites.engine import engine
+
+SUITES: Final[dict[str, Suite]] = {"engine": engine}

@@ -1,0 +1,135 @@
+"""Do both formats say the same, and is an aim judged by what it is for?"""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from benchmarks.case import Aim, Case, Load, Measured
+from benchmarks.machine import Machine
+from benchmarks.markdown import HEAD, number, to_markdown
+from benchmarks.result import Report, Row, Spread, from_json, row_of, to_json
+
+
+def never(load: Load) -> Measured:
+    raise AssertionError("measured already")
+
+
+def case(aim: Aim | None = None) -> Case:
+    return Case(name="cached | generate", unit="us CPU", measure=never, aim=aim)
+
+
+def row(aim: Aim | None, *repeats: Measured) -> Row:
+    return row_of("engine", case(aim), repeats)
+
+
+def report(*rows: Row) -> Report:
+    return Report(
+        started_at="2026-11-23T14:00:00+00:00",
+        duration_s=61.4,
+        command="python -m benchmarks --suite engine",
+        iterations=3,
+        warmup=1,
+        concurrency=100,
+        load_before=1.25,
+        load_after=None,
+        machine=Machine(
+            system="Linux 6",
+            processor="Some CPU",
+            cpus=4,
+            usable_cpus=2,
+            python="CPython 3.11",
+            packages={"trio": "0.35"},
+        ),
+        rows=rows,
+    )
+
+
+REPEATS = [
+    Measured(value=12.0, bare=4.0, ideal=2.0),
+    Measured(value=9.0, bare=4.5, ideal=2.0),
+    Measured(value=1234.5, bare=5.0, ideal=2.0),
+]
+
+
+def cells(page: str) -> list[str]:
+    line = next(line for line in page.splitlines() if "cached" in line)
+    return [cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")]
+
+
+def test_a_report_survives_json() -> None:
+    written = report(row(Aim(limit=10, of="share"), *REPEATS), row(None, Measured(value=0.1)))
+    assert from_json(to_json(written)) == written
+
+
+def test_what_is_no_report_is_refused() -> None:
+    with pytest.raises(ValidationError, match="started_at"):
+        from_json("{}")
+
+
+def test_the_page_shows_the_figures_of_the_json() -> None:
+    read = from_json(to_json(report(row(Aim(limit=10), *REPEATS))))
+    shown = dict(zip(HEAD, cells(to_markdown(read)), strict=True))
+    (only,) = read.rows
+    assert only.bare is not None
+    assert only.ratio is not None
+    assert shown == {
+        "case": "cached / generate",
+        "unit": "us CPU",
+        "median [min - max]": f"{number(only.value.median)} [{number(only.value.min)} - {number(only.value.max)}]",
+        "bare trio": f"{number(only.bare.median)} [{number(only.bare.min)} - {number(only.bare.max)}]",
+        "ratio": number(only.ratio.median),
+        "ideal": "2.00",
+        "aim": "<= 10",
+        "met": "no",
+    }
+
+
+def test_the_page_says_where_it_was_made() -> None:
+    page = to_markdown(report())
+    for fact in (
+        "python -m benchmarks --suite engine",
+        "2026-11-23",
+        "Some CPU, 2 of 4 CPUs",
+        "1.25 before",
+        "unknown after",
+    ):
+        assert fact in page
+    assert "trio 0.35" in page
+    assert "3, after 1 to warm up" in page
+
+
+def test_a_ratio_compares_figures_of_the_same_repeat() -> None:
+    found = row(None, Measured(value=10.0, bare=5.0), Measured(value=60.0, bare=20.0))
+    assert found.ratio == Spread(min=2.0, median=2.5, max=3.0)
+
+
+def test_without_a_bare_loop_there_is_no_ratio() -> None:
+    found = row(None, Measured(value=10.0))
+    assert (found.bare, found.ratio, found.ideal, found.aim) == (None, None, None, None)
+    assert cells(to_markdown(report(found)))[3:] == ["-"] * 5
+
+
+@pytest.mark.parametrize(
+    ("aim", "figure"),
+    [
+        (Aim(limit=12.0), Spread(min=9.0, median=12.0, max=1234.5)),
+        (Aim(limit=8.0, of="share"), Spread(min=4.5, median=8.0, max=1229.5)),
+        (Aim(limit=6.0, of="ideal"), Spread(min=4.5, median=6.0, max=617.25)),
+    ],
+    ids=lambda value: value.of if isinstance(value, Aim) else "",
+)
+def test_an_aim_is_judged_by_the_median_of_what_it_is_for(aim: Aim, figure: Spread) -> None:
+    judged = row(aim, *REPEATS).aim
+    assert judged is not None
+    assert (judged.figure, judged.met) == (figure, True)
+    stricter = row(Aim(limit=aim.limit - 0.01, of=aim.of), *REPEATS).aim
+    assert stricter is not None
+    assert not stricter.met
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01234, "0.012"), (1.2345, "1.23"), (12.345, "12.3"), (123.45, "123"), (12345.6, "12,346")]
+)
+def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
+    assert number(value) == text
