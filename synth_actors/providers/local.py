@@ -1,11 +1,11 @@
 """What does a request get when there is no model behind it?
 
-A schema becomes a realistic, valid JSON document; a prompt without schema becomes some sentences about its topic.  The same
-messages, system text, seed, sample index, namespace and schema give the same answer on every machine; `temperature` and
-`extra` steer a model, and there is none here, so they change nothing.
+A schema becomes a realistic, valid JSON document; a prompt without schema becomes some sentences about its topic. The
+same messages, system text, seed, sample index, namespace and schema give the same answer on every machine;
+`temperature` and `extra` steer a model, and there is none here, so they change nothing.
 
-`max_tokens` bounds free text, at four characters a token.  A JSON document is always whole: half of it would be of no use to
-anybody, and here it costs nothing.  `stop` ends both where it says.
+`max_tokens` bounds free text, at four characters a token. A JSON document is always whole: half of it would be of no
+use to anybody, and here it costs nothing. `stop` ends both where it says.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ PAUSE_VALUES = 400
 
 
 class Array(Node):
-    """A list: `prefix` nodes one by one, then `rest` nodes; `sought` are nodes of `contains` with how many there must be."""
+    """A list: `prefix` nodes, then `rest` nodes; of each node in `sought` so many stand among the rest."""
 
     __slots__ = ("high", "low", "path", "prefix", "rest", "sought", "unique")
 
@@ -72,7 +72,7 @@ class Array(Node):
         nodes = self.prefix[:count]
         if self.rest is not None:
             nodes += [self.rest] * (count - len(nodes))
-        free = [position for position in range(len(self.prefix), len(nodes))]
+        free = list(range(len(self.prefix), len(nodes)))
         for node, times in self.sought:
             for position in (
                 [ctx.stream.pick(free) for _ in range(min(times, len(free)))] if times == 1 else free[:times]
@@ -99,7 +99,7 @@ class Array(Node):
     def _adder(self, ctx: Context) -> Callable[..., bool]:
         if not self.unique:
 
-            def add(items: list[Any], node: Node, *, required: bool) -> bool:
+            def add(items: list[Any], node: Node, *, required: bool) -> bool:  # noqa: ARG001 - as `add_new`
                 items.append(node.sample(ctx))
                 ctx.record = Record(ctx.stream)  # the next item is about somebody else
                 return True

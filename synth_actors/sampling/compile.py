@@ -1,8 +1,8 @@
 """Which node makes the values of a schema?
 
-Each part of a schema is compiled once per name it is used under.  A part that is met again while it is being compiled is a
-recursion and becomes an `Again`.  An alternative that nothing can fulfil is left out; if none is left, the first reason is
-raised.  A keyword that is not supported is always an error.
+Each part of a schema is compiled once per name it is used under. A part that is met again while it is being compiled
+is a recursion and becomes an `Again`. An alternative that nothing can fulfil is left out; if none is left, the first
+reason is raised. A keyword that is not supported is always an error.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class Compiler:
         return options[0] if len(options) == 1 else self._kept(Choice(options))
 
     def _decimal(self, options: tuple[Schema, ...], rest: Flat, hint: Hint) -> Node | None:
-        """pydantic's `Decimal` is a bounded number or a text of digits, without the bounds: so it is made as a number."""
+        """The number of pydantic's `Decimal`, whose other form, a text of digits, would not know the bounds."""
         kinds_of = [_decimal_part(option) for option in options]
         if rest.keywords or rest.choices or None in kinds_of or not {"number", "string"} <= set(kinds_of):
             return None
@@ -195,12 +195,12 @@ class Compiler:
             array.high = flat.get("maxItems")
 
     def _enum_maker(self, flat: Flat, hint: Hint) -> Callable[[Any], Any]:
-        valid = self.document.validator(flat.sources) if flat.sources else (lambda value: True)
+        valid = self.document.validator(flat.sources) if flat.sources else (lambda _: True)
         values = [value for value in flat.keywords["enum"] if valid(value)]
         if not values:
             raise UnsatisfiableError("enum", flat.path, "no member fulfils the other keywords")
         if len(values) == 1:
-            return lambda ctx: values[0]
+            return lambda _: values[0]
         real = kinds.TEXT.get(kind_of(hint) or "")
         by_text = {value.lower(): value for value in values if isinstance(value, str)}
         if real is None or not {identity(v) for v in values} or len(by_text) != len(values):

@@ -1,7 +1,7 @@
 """Which names, streets, companies and words can be drawn?
 
-The lists are mimesis', read once per language through its way of making own providers; drawing from them is this package's,
-since many documents are made at the same time and each has its own random stream.
+The lists are mimesis', read once per language through its way of making own providers; drawing from them is this
+package's, since many documents are made at the same time and each has its own random stream.
 """
 
 from __future__ import annotations

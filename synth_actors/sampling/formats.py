@@ -1,7 +1,7 @@
 """What does a string of each `format` look like?
 
-`FORMATS` makes realistic values, given the kind that the field's name stands for; `SHAPES` are expressions whose texts are of
-the format too and that can be made in any length, for when the realistic value does not fit.
+`FORMATS` makes realistic values, given the kind that the field's name stands for; `SHAPES` are expressions whose
+texts are of the format too and that can be made in any length, for when the realistic value does not fit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _base64(ctx: Context) -> str:
 
 
 def _always(make: Text) -> Callable[[str | None], Text]:
-    return lambda kind: make
+    return lambda _kind: make
 
 
 def _for_kinds(default: str, *others: str) -> Callable[[str | None], Text]:
@@ -101,6 +101,8 @@ FORMATS: dict[str, Callable[[str | None], Text]] = {
 }
 
 _PATH_SHAPE = r"^(/[a-z]+)*$"
+_DATE_SHAPE = r"20[0-2]\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])"
+_TIME_SHAPE = r"([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]0\d:00)"
 SHAPES: dict[str, str] = {
     "email": r"^[a-z][a-z0-9]{0,40}@[a-z]([a-z]{0,50}\.(com|org|net))$",
     "idn-email": r"^[a-z][a-z0-9]{0,40}@[a-z]([a-z]{0,50}\.(com|org|net))$",
@@ -115,9 +117,9 @@ SHAPES: dict[str, str] = {
     "relative-json-pointer": r"^[0-9](/[a-z]+)*$",
     "regex": r"^[a-z]*$",
     "duration": r"^P([1-9]\d{0,4}D|[1-9]\d{0,3}Y|\d{1,3}DT\d{1,3}H\d{1,3}M\d{1,3}S)$",
-    "date-time": r"^20[0-2]\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])T([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]0\d:00)$",
-    "date": r"^20[0-2]\d-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$",
-    "time": r"^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?(Z|[+-]0\d:00)$",
+    "date-time": f"^{_DATE_SHAPE}T{_TIME_SHAPE}$",
+    "date": f"^{_DATE_SHAPE}$",
+    "time": f"^{_TIME_SHAPE}$",
     "ipv4": r"^([1-9]?\d|1\d\d)(\.([1-9]?\d|1\d\d)){3}$",
     "ipv6": r"^(([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}|::[0-9a-f]{1,4})$",
 }

@@ -1,7 +1,7 @@
 """What does a value of each kind of field look like?
 
-A kind is what a field's name says it holds.  `TEXT` makes strings, `NUMBERS` says in which range and how finely a number of
-the kind usually lies, `DRAWN` takes a number from the record, so that it agrees with other fields.
+A kind is what a field's name says it holds. `TEXT` makes strings, `NUMBERS` says in which range and how finely a
+number of the kind usually lies, `DRAWN` takes a number from the record, so that it agrees with other fields.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from synth_actors.sampling.stream import Stream
 Text = Callable[[Context], str]
 
 PRODUCTS = (
-    "Desk Lamp|Office Chair|Water Bottle|Backpack|Coffee Maker|Wireless Mouse|Mechanical Keyboard|Running Shoes|Yoga Mat|Rain Jacket"
-    "|Notebook|Fountain Pen|Bluetooth Speaker|Phone Case|Tea Kettle|Garden Hose|Bike Helmet|Wall Clock|Picture Frame|Travel Pillow"
+    "Desk Lamp|Office Chair|Water Bottle|Backpack|Coffee Maker|Wireless Mouse|Mechanical Keyboard|Running Shoes"
+    "|Yoga Mat|Rain Jacket|Notebook|Fountain Pen|Bluetooth Speaker|Phone Case|Tea Kettle|Garden Hose|Bike Helmet"
+    "|Wall Clock|Picture Frame|Travel Pillow"
 ).split("|")
 ADJECTIVES = "Classic Compact Premium Modern Eco Smart Ultra Slim Nordic Urban Everyday Pro".split()
 CATEGORIES = (
@@ -34,7 +35,7 @@ TAGS = "new sale popular limited urgent internal archived featured draft verifie
 METHODS = ("credit card", "debit card", "bank transfer", "invoice", "PayPal")
 _AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:{v}.0) Gecko/20100101 Firefox/{v}.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Mobile/15E148",
 )

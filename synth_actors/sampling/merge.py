@@ -1,6 +1,7 @@
 """What does a schema demand once its references and `allOf` are folded into one set of keywords?
 
-`anyOf`, `oneOf`, `if` and `dependentSchemas` stay as choices: one alternative of each is folded in when nodes are built.
+`anyOf`, `oneOf`, `if` and `dependentSchemas` stay as choices: one alternative of each is folded in when nodes are
+built.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ _REFUSED = {
     "additionalItems": "is of an older draft; use items beside prefixItems",
 }
 _TAKEN = (
-    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems",
-    "minProperties", "maxProperties", "properties", "patternProperties", "additionalProperties", "propertyNames", "items",
-    "prefixItems", "dependentRequired", "unevaluatedProperties", "unevaluatedItems", "required",
+    "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems", "maxItems",
+    "uniqueItems", "minProperties", "maxProperties", "properties", "patternProperties", "additionalProperties",
+    "propertyNames", "items", "prefixItems", "dependentRequired", "unevaluatedProperties", "unevaluatedItems",
+    "required",
 )  # fmt: skip
 _OBJECT = ("properties", "patternProperties", "additionalProperties")
 _ARRAY = ("prefixItems", "items")
@@ -42,8 +44,8 @@ class Options(NamedTuple):
 class Flat:
     """A schema without references and `allOf`.
 
-    `choices` are lists of which one member each must hold as well; `doubts` are keywords that generation cannot guarantee,
-    so that what comes out is checked against `sources`, the schemas that were folded together.
+    `choices` are lists of which one member each must hold as well; `doubts` are keywords that generation cannot
+    guarantee, so that what comes out is checked against `sources`, the schemas that were folded together.
     """
 
     path: str

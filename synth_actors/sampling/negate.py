@@ -1,7 +1,7 @@
 """What may a value be, if it must not be valid against a schema?
 
-`not {A, B}` is "not A, or not B".  Where a keyword has a plain opposite, that is given; where it has none, anything may do and
-the value is checked afterwards.
+`not {A, B}` is "not A, or not B". Where a keyword has a plain opposite, that is given; where it has none, anything
+may do and the value is checked afterwards.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _OPPOSITES: dict[str, Callable[[Any], list[Schema]]] = {
     "not": lambda schema: [schema],
     "anyOf": lambda options: [{"allOf": [{"not": option} for option in options]}],
     "allOf": lambda parts: [{"not": part} for part in parts],
-    "pattern": lambda pattern: [{"type": "string"}],
-    "format": lambda name: [{"type": "string"}],
-    "multipleOf": lambda step: [{"type": "number"}],
+    "pattern": lambda _: [{"type": "string"}],
+    "format": lambda _: [{"type": "string"}],
+    "multipleOf": lambda _: [{"type": "number"}],
     "uniqueItems": lambda unique: [{"type": "array", "minItems": 2}] if unique else [],
 }
 _NOTES = frozenset(("title", "description", "default", "examples", "$comment", "deprecated", "readOnly", "writeOnly"))

@@ -1,7 +1,7 @@
 """What makes a value, once a schema is compiled?
 
-Every node has a `height`: how many further levels of objects and arrays its smallest value needs.  Where the room left is
-used up, optional parts of greater height are left out; so every recursion ends.
+Every node has a `height`: how many further levels of objects and arrays its smallest value needs. Where the room left
+is used up, optional parts of greater height are left out; so every recursion ends.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Null(Leaf):
     __slots__ = ()
 
     def __init__(self) -> None:
-        super().__init__(lambda ctx: None)
+        super().__init__(lambda _: None)
 
 
 class Again(Node):

@@ -1,7 +1,7 @@
 """Which number lies within the bounds, is a multiple where it must be, and looks right for its field?
 
-Numbers are drawn as whole multiples of a step in exact arithmetic and turned into a float once, by one correctly rounded
-division: the same digits on every machine.
+Numbers are drawn as whole multiples of a step in exact arithmetic and turned into a float once, by one correctly
+rounded division: the same digits on every machine.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ Repair = Callable[[dict[str, Any]], None]
 class Shape:
     """What an object may hold.
 
-    `extra` are makers of further properties: a maker of names and the node of the values.  `wanted` is how many of those an
-    object without declared properties usually gets.
+    `extra` are makers of further properties: a maker of names and the node of the values.
     """
 
     path: str

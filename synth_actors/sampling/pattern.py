@@ -1,7 +1,7 @@
 """Which text matches a regular expression, and has a given length?
 
-The lengths that each part of an expression can have are a set, kept as the bits of an integer: bit n is set if a text of
-n characters exists.  A text of one exact length is then made from the top down, without trial and error.
+The lengths that each part of an expression can have are a set, kept as the bits of an integer: bit n is set if a text
+of n characters exists. A text of one exact length is then made from the top down, without trial and error.
 """
 
 from __future__ import annotations
@@ -100,9 +100,9 @@ def _free(node: Node) -> Free:
     """A maker of texts without regard to their length."""
     match node:
         case Chars(chars):
-            return (lambda stream: chars) if len(chars) == 1 else (lambda stream: stream.pick(chars))
+            return (lambda _: chars) if len(chars) == 1 else (lambda stream: stream.pick(chars))
         case Assertion():
-            return lambda stream: ""
+            return lambda _: ""
         case Sequence(parts):
             makers = [_free(part) for part in parts]
             return lambda stream: "".join([make(stream) for make in makers])
@@ -134,9 +134,9 @@ class _Sized:
 def _sized(node: Node, cap: int) -> _Sized:
     match node:
         case Chars(chars):
-            return _Sized(2 & cap, lambda stream, n: stream.pick(chars))
+            return _Sized(2 & cap, lambda stream, _: stream.pick(chars))
         case Assertion():
-            return _Sized(1, lambda stream, n: "")
+            return _Sized(1, lambda _stream, _n: "")
         case Sequence(parts):
             return _in_order([_sized(part, cap) for part in parts], cap)
         case Alternatives(options):

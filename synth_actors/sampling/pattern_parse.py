@@ -1,8 +1,8 @@
 """What does a regular expression of JSON Schema (ECMA-262) consist of?
 
-Only what can be generated from is read: characters, classes, groups, alternatives and repetitions.  Assertions (lookaround,
-word boundaries, anchors in the middle) become `Assertion`: nothing is generated for them, what comes out is checked
-afterwards.  Back references and unknown escapes are refused.
+Only what can be generated from is read: characters, classes, groups, alternatives and repetitions. Assertions
+(lookaround, word boundaries, anchors in the middle) become `Assertion`: nothing is generated for them, what comes out
+is checked afterwards. Back references and unknown escapes are refused.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ ANY = _LOWER + _UPPER + _DIGITS + " -.!"
 _CLASSES = {"d": _DIGITS, "w": _WORD, "s": " "}
 _CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "0": "\0"}
 _PROPERTIES = {
-    "L": _LOWER + _UPPER, "Letter": _LOWER + _UPPER, "Alphabetic": _LOWER + _UPPER, "Lu": _UPPER, "Uppercase_Letter": _UPPER,
-    "Uppercase": _UPPER, "Ll": _LOWER, "Lowercase_Letter": _LOWER, "Lowercase": _LOWER, "N": _DIGITS, "Nd": _DIGITS, "Number": _DIGITS,
+    "L": _LOWER + _UPPER, "Letter": _LOWER + _UPPER, "Alphabetic": _LOWER + _UPPER, "Lu": _UPPER,
+    "Uppercase_Letter": _UPPER, "Uppercase": _UPPER, "Ll": _LOWER, "Lowercase_Letter": _LOWER, "Lowercase": _LOWER,
+    "N": _DIGITS, "Nd": _DIGITS, "Number": _DIGITS,
     "P": ".,;:!?-_()", "Punctuation": ".,;:!?-_()", "S": "+$<=>", "Z": " ", "Zs": " ", "ASCII": PRINTABLE,
     "Script=Latin": _LOWER + _UPPER, "sc=Latin": _LOWER + _UPPER,
 }  # fmt: skip
@@ -40,7 +41,7 @@ class Chars:
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """Something of no width; `anchor` is "^" or "$" for the ends of the text, "" for what must be checked afterwards."""
+    """Something of no width: `anchor` "^" or "$" is an end of the text, "" must be checked afterwards."""
 
     anchor: str = ""
 

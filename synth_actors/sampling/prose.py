@@ -135,9 +135,10 @@ _ABOUT = re.compile(r"\b(?:about|on|describing|regarding|concerning)\s+([^.?!\n,
 _COUNT = re.compile(r"\b(one|a|single|two|three|four|five|six|\d{1,2})\s+(?:\w+\s+)?sentences?\b", re.IGNORECASE)
 _NUMBERS = {"one": 1, "a": 1, "single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _INSTRUCTIONS = frozenset(
-    "a an and answer are as at be brief by can could create describe do does each explain for from generate give how i in is it"
-    " list make me may my of one or paragraph please sentence sentences short should some tell text that the their them then"
-    " there these this to two us use was what when where which who why will with words would write you your".split()
+    "a an and answer are as at be brief by can could create describe do does each explain for from generate give"
+    " how i in is it list make me may my of one or paragraph please sentence sentences short should some tell"
+    " text that the their them then there these this to two us use was what when where which who why will with"
+    " words would write you your".split()
 )
 
 

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Drawn(Generic[T]):
-    """A property that is drawn once, at its first use; `functools.cached_property` without the lock it takes in 3.11."""
+    """A property that is drawn at its first use; `functools.cached_property`, without its lock in Python 3.11."""
 
     def __init__(self, draw: Callable[[Record], T]) -> None:
         self.draw = draw

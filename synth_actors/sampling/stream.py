@@ -1,7 +1,7 @@
 """Which random numbers belong to this document?
 
-The Mersenne Twister of the standard library seeded with an integer gives the same `random()` and `getrandbits()` on every
-machine and every Python; everything here is built on these two.
+The Mersenne Twister of the standard library seeded with an integer gives the same `random()` and `getrandbits()` on
+every machine and every Python; everything here is built on these two.
 """
 
 from __future__ import annotations

@@ -27,7 +27,6 @@ from pydantic import (
     conlist,
     constr,
 )
-from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 
@@ -141,10 +140,9 @@ class Person(BaseModel):
 
 
 class Camel(BaseModel):
-    model_config = ConfigDict(alias_generator=to_camel)
-    first_name: str
-    last_name: str
-    email_address: str
+    first_name: str = Field(alias="firstName")
+    last_name: str = Field(alias="lastName")
+    email_address: str = Field(alias="emailAddress")
 
 
 class Tree(BaseModel):
@@ -254,6 +252,7 @@ class Empty(BaseModel):
 
 
 MODELS: tuple[type[BaseModel], ...] = (
-    Scalars, Optionals, Money, Choices, Times, Identifiers, Mail, Containers, Constrained, Address, Person, Camel, Tree, Chain, Ping,
-    Pong, Cat, Dog, Pet, Strict, Open, Numbers, Scores, Order, Map, Described, Derived, Inner, Outer, Empty,
+    Scalars, Optionals, Money, Choices, Times, Identifiers, Mail, Containers, Constrained, Address, Person, Camel,
+    Tree, Chain, Ping, Pong, Cat, Dog, Pet, Strict, Open, Numbers, Scores, Order, Map, Described, Derived, Inner,
+    Outer, Empty,
 )  # fmt: skip

@@ -31,9 +31,25 @@ PATTERNS = (
     r"^(?=.*\d)[a-z\d]{4,9}$",
 )
 FORMATS = (
-    "date", "date-time", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uri-reference", "uuid", "json-pointer",
-    "regex", "iri", "idn-email", "uri-template", "relative-json-pointer", "made-up",
-)  # fmt: skip
+    "date",
+    "date-time",
+    "time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uri-reference",
+    "uuid",
+    "json-pointer",
+    "regex",
+    "iri",
+    "idn-email",
+    "uri-template",
+    "relative-json-pointer",
+    "made-up",
+)
 Schema = dict[str, Any]
 
 
@@ -107,7 +123,7 @@ def arrays(draw: st.DrawFn, inner: st.SearchStrategy[Schema]) -> Schema:
     if draw(st.integers(0, 3)) == 0:
         schema = {
             "type": "array",
-            "items": draw(st.just({"type": "integer"}) | st.just({"type": "string"})),
+            "items": draw(st.sampled_from(({"type": "integer"}, {"type": "string"}))),
             "uniqueItems": True,
         }
         schema["minItems"] = low
@@ -129,12 +145,12 @@ def objects(draw: st.DrawFn, inner: st.SearchStrategy[Schema]) -> Schema:
     properties = draw(st.dictionaries(st.sampled_from(NAMES), inner, max_size=4))
     schema: Schema = {"type": "object", "properties": properties}
     names = sorted(properties)
-    if names and draw(st.booleans()):
+    if bool(names) and draw(st.booleans()):
         schema["required"] = draw(st.lists(st.sampled_from(names), unique=True))
     extra = draw(st.sampled_from((None, False, True, "schema")))
     if extra is not None:
         schema["additionalProperties"] = draw(scalars) if extra == "schema" else extra
-    if names and draw(st.booleans()):
+    if bool(names) and draw(st.booleans()):
         schema["dependentRequired"] = {draw(st.sampled_from(names)): [draw(st.sampled_from(names))]}
     if draw(st.integers(0, 3)) == 0:
         schema["patternProperties"] = {"^p_[a-z]{1,4}$": draw(inner)}
@@ -161,24 +177,39 @@ def combined(draw: st.DrawFn, inner: st.SearchStrategy[Schema]) -> Schema:
                 ]
             }
         case "allOf":
-            return {"allOf": [{"type": "object", "properties": {"alpha": draw(inner)}, "required": ["alpha"]},
-                              {"properties": {"beta": draw(inner)}, "minProperties": 1}]}  # fmt: skip
+            return {
+                "allOf": [
+                    {"type": "object", "properties": {"alpha": draw(inner)}, "required": ["alpha"]},
+                    {"properties": {"beta": draw(inner)}, "minProperties": 1},
+                ]
+            }
         case "not":
             return {
                 "type": ["string", "integer", "null"],
                 "not": draw(st.sampled_from(({"type": "null"}, {"const": "x"}, {"minimum": 3}))),
             }
         case "if":
-            return {"type": "object", "properties": {"kind": {"enum": ["a", "b"]}, "value": {"type": ["integer", "string"]}},
-                    "required": ["kind"], "if": {"properties": {"kind": {"const": "a"}}},
-                    "then": {"properties": {"value": {"type": "integer"}}, "required": ["value"]},
-                    "else": {"properties": {"value": {"type": "string"}}}}  # fmt: skip
+            return {
+                "type": "object",
+                "properties": {"kind": {"enum": ["a", "b"]}, "value": {"type": ["integer", "string"]}},
+                "required": ["kind"],
+                "if": {"properties": {"kind": {"const": "a"}}},
+                "then": {"properties": {"value": {"type": "integer"}}, "required": ["value"]},
+                "else": {"properties": {"value": {"type": "string"}}},
+            }
         case "dependent":
-            return {"type": "object", "properties": {"alpha": draw(inner), "beta": {"type": "integer"}},
-                    "dependentSchemas": {"alpha": {"required": ["beta"], "properties": {"beta": {"minimum": 10}}}}}  # fmt: skip
-    return {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"],
-            "anyOf": [{"properties": {"alpha": draw(inner)}, "required": ["alpha"]}, {"properties": {"beta": draw(inner)}}],
-            "unevaluatedProperties": False}  # fmt: skip
+            return {
+                "type": "object",
+                "properties": {"alpha": draw(inner), "beta": {"type": "integer"}},
+                "dependentSchemas": {"alpha": {"required": ["beta"], "properties": {"beta": {"minimum": 10}}}},
+            }
+    return {
+        "type": "object",
+        "properties": {"id": {"type": "integer"}},
+        "required": ["id"],
+        "anyOf": [{"properties": {"alpha": draw(inner)}, "required": ["alpha"]}, {"properties": {"beta": draw(inner)}}],
+        "unevaluatedProperties": False,
+    }
 
 
 nested = st.recursive(scalars, lambda inner: arrays(inner) | objects(inner) | combined(inner), max_leaves=8)
@@ -192,10 +223,13 @@ def documents(draw: st.DrawFn) -> Schema:
         return schema
     tree = {
         "type": "object",
-        "properties": {"value": draw(scalars), "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
-                       "next": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]}},
+        "properties": {
+            "value": draw(scalars),
+            "children": {"type": "array", "items": {"$ref": "#/$defs/tree"}},
+            "next": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]},
+        },
         "required": ["value", "children", "next"],
-    }  # fmt: skip
+    }
     schema = {
         "type": "object",
         "properties": {"part": {"$ref": "#/$defs/part"}, "tree": {"$ref": "#/$defs/tree"}},

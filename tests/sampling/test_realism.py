@@ -27,13 +27,15 @@ def samples(schema: dict[str, Any], count: int = 60) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("first_name", "first_name"), ("firstName", "first_name"), ("FirstName", "first_name"), ("lastname", "last_name"),
-        ("billing_email", "email"), ("userEmail", "email"), ("homePhone", "phone"), ("companyName", "company"), ("job_title", "occupation"),
-        ("zip", "postcode"), ("postalCode", "postcode"), ("countryCode", "country_code"), ("home_country", "country"), ("lat", "latitude"),
-        ("createdAt", "created"), ("updated_at", "updated"), ("date_of_birth", "birth"), ("unitPrice", "price"), ("qty", "quantity"),
-        ("totalAmount", "money"), ("currency", "currency"), ("ip_address", "ip"), ("userAgent", "user_agent"), ("colour", "colour"),
-        ("customerID", "uuid"), ("tags", "tag"), ("review_text", "review"), ("customer_name", "full_name"), ("product_name", "product"),
-        ("planName", "label"), ("xyzzy", None), ("", None),
+        ("first_name", "first_name"), ("firstName", "first_name"), ("FirstName", "first_name"),
+        ("lastname", "last_name"), ("billing_email", "email"), ("userEmail", "email"), ("homePhone", "phone"),
+        ("companyName", "company"), ("job_title", "occupation"), ("zip", "postcode"), ("postalCode", "postcode"),
+        ("countryCode", "country_code"), ("home_country", "country"), ("lat", "latitude"), ("createdAt", "created"),
+        ("updated_at", "updated"), ("date_of_birth", "birth"), ("unitPrice", "price"), ("qty", "quantity"),
+        ("totalAmount", "money"), ("currency", "currency"), ("ip_address", "ip"), ("userAgent", "user_agent"),
+        ("colour", "colour"), ("customerID", "uuid"), ("tags", "tag"), ("review_text", "review"),
+        ("customer_name", "full_name"), ("product_name", "product"), ("planName", "label"), ("xyzzy", None),
+        ("", None),
     ],
 )  # fmt: skip
 def test_a_name_is_recognised_in_every_spelling(name: str, kind: str | None) -> None:

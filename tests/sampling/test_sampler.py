@@ -41,7 +41,7 @@ def independent(schema: dict[str, Any]) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_every_document_is_valid_for_another_validator(schema: dict[str, Any]) -> None:
     sampler, validator = Sampler(schema), independent(schema)
@@ -49,7 +49,7 @@ def test_every_document_is_valid_for_another_validator(schema: dict[str, Any]) -
         validator.validate(sampler.sample(seed))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents())
 def test_a_document_made_in_steps_is_the_one_made_at_once_also_when_others_are_made_between(
     schema: dict[str, Any],
@@ -156,7 +156,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "object", "required": ["a"], "properties": {"a": False}}, "false", "/properties/a"),
     ({"type": "object", "required": ["y"], "propertyNames": {"pattern": "^x"}}, "propertyNames", ""),
     ({"type": "object", "required": ["a", "b"], "maxProperties": 1}, "maxProperties", ""),
-    ({"type": "object", "properties": {"a": {}}, "minProperties": 2, "additionalProperties": False}, "minProperties", ""),
+    (
+        {"type": "object", "properties": {"a": {}}, "minProperties": 2, "additionalProperties": False},
+        "minProperties",
+        "",
+    ),
     ({"type": "array", "minItems": 3, "maxItems": 2}, "minItems", ""),
     ({"type": "array", "items": {"enum": [1, 2]}, "uniqueItems": True, "minItems": 3}, "uniqueItems", ""),
     ({"type": "array", "contains": {}, "minContains": 3, "maxContains": 2}, "maxContains", ""),
@@ -165,9 +169,15 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str, str]] = [
     ({"type": "string", "not": {"type": "string"}}, "type", ""),
     ({"not": {}}, "false", "/not"),
     ({"$ref": "#/$defs/missing"}, "$ref", ""),
-    ({"properties": {"x": {"properties": {"y": {"minimum": 2, "maximum": 1}}, "required": ["y"]}}, "required": ["x"]}, "maximum",
-     "/properties/x/properties/y"),
-]  # fmt: skip
+    (
+        {
+            "properties": {"x": {"properties": {"y": {"minimum": 2, "maximum": 1}}, "required": ["y"]}},
+            "required": ["x"],
+        },
+        "maximum",
+        "/properties/x/properties/y",
+    ),
+]
 
 
 @pytest.mark.parametrize(("schema", "keyword", "path"), IMPOSSIBLE, ids=lambda value: str(value)[:60])
