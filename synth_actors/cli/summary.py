@@ -34,9 +34,8 @@ def _place(ending: Ending, target: str) -> str:
 
 
 def _rows(report: RowsReport, sink: Sink) -> Iterator[tuple[str, str]]:
-    text = (
-        f"{report.duplicate} exact duplicates, {report.repaired} made by asking again, {report.invalid} invalid refused"
-    )
+    text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
+    text += f", {report.invalid} invalid refused"
     yield "rows", text
     if report.missing:
         reasons = list(report.missing_reasons.items())

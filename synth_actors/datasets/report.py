@@ -19,7 +19,7 @@ class RowsReport:
 
     Of the `asked` rows `valid` were made, `repaired` of them by asking again, and `missing` were given up, with the
     last reason of each in `missing_reasons`; the rest is under way.  `invalid` counts values that came and were no
-    valid row, `duplicate` the valid rows that equal an earlier one exactly (they are delivered all the same).
+    valid row, `duplicates` the valid rows that equal an earlier one exactly (they are delivered all the same).
     `requests` counts what was asked of the engine, `failed_requests` those that ended in an error.  `usage` is the bill
     of these requests; its `cost_usd` is None when an endpoint has no known price.
     """
@@ -28,7 +28,7 @@ class RowsReport:
     valid: int = 0
     repaired: int = 0
     invalid: int = 0
-    duplicate: int = 0
+    duplicates: int = 0
     missing: int = 0
     missing_reasons: Mapping[str, int] = field(default_factory=dict)
     requests: int = 0
@@ -70,7 +70,7 @@ class RowsTally:
             valid=self.valid,
             repaired=self.repaired,
             invalid=self.invalid,
-            duplicate=self.valid - len(self._seen),
+            duplicates=self.valid - len(self._seen),
             missing=self.missing,
             missing_reasons=dict(self._reasons.most_common()),
             requests=self.requests,

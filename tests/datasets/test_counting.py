@@ -64,5 +64,5 @@ def test_a_report_does_not_change_afterwards() -> None:
     tally.made(b"1", repaired=False)
     tally.made(b"1", repaired=True)
     after = tally.report()
-    assert (before.valid, before.duplicate) == (0, 0)
-    assert (after.valid, after.duplicate, after.repaired, after.complete) == (2, 1, 1, False)
+    assert (before.valid, before.duplicates) == (0, 0)
+    assert (after.valid, after.duplicates, after.repaired, after.complete) == (2, 1, 1, False)

@@ -58,7 +58,7 @@ async def test_rows_come_in_order_and_each_is_asked_for_once() -> None:
     found, report = await made(server, 45)
     assert numbers(found) == list(range(1, 46))
     assert sorted(server.asked) == [(list(range(1, 21)), 0), (list(range(21, 41)), 0), (list(range(41, 46)), 0)]
-    assert (report.asked, report.valid, report.missing, report.duplicate, report.complete) == (45, 45, 0, 0, True)
+    assert (report.asked, report.valid, report.missing, report.duplicates, report.complete) == (45, 45, 0, 0, True)
     assert (report.requests, report.usage.input_tokens, report.usage.output_tokens) == (3, 30, 21)
 
 
@@ -210,7 +210,7 @@ async def test_neighbours_that_are_slow_or_fail_change_nothing_for_the_others(
 async def test_exact_duplicates_are_delivered_and_counted() -> None:
     found, report = await made(RowServer(lambda rows, sample: [{"plan": "pro", "id": 1} for _ in rows]), 40)
     assert len(found) == 40
-    assert report.duplicate == 39
+    assert report.duplicates == 39
 
 
 async def test_a_server_that_answers_by_the_prompt_alone_gives_distinct_rows() -> None:
@@ -222,7 +222,7 @@ async def test_a_server_that_answers_by_the_prompt_alone_gives_distinct_rows() -
 
     found, report = await made(ByPrompt(), 1000)
     assert len(found) == 1000
-    assert report.duplicate <= 50
+    assert report.duplicates <= 50
 
 
 async def test_places_are_used_and_few_rows_are_held(autojump_clock: trio.testing.MockClock) -> None:
