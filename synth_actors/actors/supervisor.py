@@ -59,7 +59,7 @@ class Supervisor:
             for child in children:
                 await child.ended.wait()
         for child in children:
-            child.actor.stop(self.cause)
+            self._stop(child)
 
     def statistics(self) -> dict[str, MailboxSnapshot]:
         """The mailboxes by actor name."""
@@ -79,6 +79,8 @@ class Supervisor:
             self._end(exc)
         finally:
             child.ended.set()
+            if self.cause is not None:  # what it still took after `_end` had stopped it is answered too
+                self._stop(child)
 
     async def _run(self, child: _Child) -> None:
         while True:
@@ -100,9 +102,17 @@ class Supervisor:
             self._on_end(self.cause)
         for children in self._children.values():
             for child in children:
-                child.actor.stop(self.cause)
+                self._stop(child)
                 child.scope.cancel()
         self._nursery.cancel_scope.cancel()
+
+    def _stop(self, child: _Child) -> None:
+        try:
+            child.actor.stop(self.cause)
+        except Exception as exc:  # a bug in one `on_stop` must not keep the other actors from being stopped
+            logger.error("%s could not answer everybody when it was stopped", child.actor.name, exc_info=exc)
+            if self.cause is None:
+                self.cause = exc
 
     def __repr__(self) -> str:
         state = "ended" if self.cause else "running"
