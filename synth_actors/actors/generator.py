@@ -66,11 +66,13 @@ class GeneratorActor(Worker[Generate]):
         attempt = message.attempt
         line = self._lines[attempt.endpoint]
         taping = _Taping(attempt, line, self._now)
-        if self._log is None:  # else the time starts when the intent is written down
-            taping.begin()
+        self._in_hand.clear()  # from here on the `finally` answers for it
         result: Success | Failure = taping.stopped()
         try:
+            if self._log is None:  # else the time starts when the intent is written down
+                taping.begin()
             with attempt.scope:
+                await trio.lowlevel.checkpoint_if_cancelled()  # dropped before it began: nothing is sent
                 result = await self._attempt(attempt, line, taping)
             if attempt.scope.cancelled_caught:
                 result = taping.cut_off()
@@ -83,6 +85,15 @@ class GeneratorActor(Worker[Generate]):
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
             self._router.send(Finished(attempt, result))
+
+    def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
+        """Give back the tokens of attempts that nobody took, and say that they are over."""
+        for message in unread:
+            attempt = message.attempt
+            self._limiter.release_on_behalf_of(attempt)
+            failure = Failure(Ended.CLOSED, "the engine was stopped before this call", attempt.endpoint, NO_USAGE)
+            self._router.send(Finished(attempt, failure))
+        super().on_stop(unread, cause)
 
     async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
         if self._log is not None:
@@ -130,10 +141,6 @@ def _problem(output: Output | None, completion: Completion) -> str | None:
     return None
 
 
-def _ended(attempt: Attempt, message: str, usage: Usage, partial: str) -> Failure:
-    return Failure(Ended.ABANDONED, message, attempt.endpoint, usage, partial)
-
-
 class _Taping:
     """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
 
@@ -159,7 +166,7 @@ class _Taping:
         self.begun_at = now = self._now()
         limit_s = line.attempt_timeout_s
         if attempt.streamed:
-            self._texts = attempt.route.feed.begin(line.name)
+            self._texts = attempt.route.feed.begin(line.name, attempt.route.usage)
             limit_s = min(limit_s, line.first_token_timeout_s)
         attempt.scope.deadline = now + limit_s
 
@@ -186,9 +193,8 @@ class _Taping:
 
     def close(self, result: Success | Failure) -> None:
         """Nothing more will come: readers may look at how it ended."""
-        if self._texts is not None and isinstance(result, Failure):
-            self._texts.problem = result.message
-            self._texts.usage = result.usage
+        if self._texts is not None and isinstance(result, Failure) and isinstance(result.fault, Fault):
+            self._texts.fail(result.message, result.usage)  # if we ended it, the end of the request says so
         self._attempt.route.feed.wake()
 
     def failed(self, exc: ProviderError) -> Failure:
@@ -214,13 +220,15 @@ class _Taping:
 
     def stopped(self) -> Failure:
         """The engine is being stopped."""
-        return _ended(self._attempt, "the engine was stopped during this attempt", self.usage, self.partial)
+        message = "the engine was stopped during this call"
+        return Failure(Ended.CLOSED, message, self._line.name, self.usage, self.partial)
 
     def cut_off(self) -> Failure:
         """The attempt's scope was cancelled: from outside, or by one of the deadlines."""
         attempt, line = self._attempt, self._line
         if attempt.abandoned:
-            return _ended(attempt, "nobody waited for this attempt any more", self.usage, self.partial)
+            message = "nobody waited for this attempt any more"
+            return Failure(Ended.ABANDONED, message, line.name, self.usage, self.partial)
         if self.begun_at + line.attempt_timeout_s <= self._now():
             which = f"attempt_timeout_s={line.attempt_timeout_s:g}"
         elif self.ttft_s is None:

@@ -284,6 +284,8 @@ class RouterActor(Decider[RouterMessage]):
         elif isinstance(result.fault, Ended):
             endpoint.abandoned(result.usage, was_probe=attempt.is_probe)
             self._abandoned += 1
+            if self._closing:  # cancelled by us, and not because nobody waits
+                result.fault, result.message = Ended.CLOSED, "the engine was closed during this call"
             self._end(job, result)
         else:
             self._failed(job, endpoint, attempt, result, result.fault)
@@ -307,7 +309,7 @@ class RouterActor(Decider[RouterMessage]):
             ),
             now,
         )
-        if self._closing:
+        if self._closing or attempt.abandoned:  # it failed before the cancellation reached it: nobody wants another
             self._end(job, failure)
         else:
             self._judge(job, failure, fault, now)
