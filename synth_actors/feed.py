@@ -10,19 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 from synth_actors.reply import Reply
-from synth_actors.types import NO_USAGE, Usage
+from synth_actors.usage import Usage
 
 
 class Texts:
-    """What one attempt has said so far.  When it failed, `problem` says why and `usage` what it had cost."""
+    """What one attempt has said so far.
+
+    When it failed, `problem` says why; `usage` is then what this attempt and those before it have used.
+    """
 
     __slots__ = ("endpoint", "pieces", "problem", "usage")
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, usage: Usage) -> None:
         self.endpoint = endpoint
         self.pieces: list[str] = []
         self.problem: str | None = None
-        self.usage: Usage = NO_USAGE
+        self.usage = usage
+
+    def fail(self, problem: str, usage: Usage) -> None:
+        """Nothing more will come; `usage` is what this attempt alone has used."""
+        self.problem = problem
+        self.usage = self.usage + usage
 
 
 class Feed:
@@ -34,9 +42,9 @@ class Feed:
         self.current: Texts | None = None
         self.readers: set[Reply[Any]] = set()
 
-    def begin(self, endpoint: str) -> Texts:
-        """Start the list of a new attempt at `endpoint`."""
-        self.current = Texts(endpoint)
+    def begin(self, endpoint: str, usage: Usage) -> Texts:
+        """Start the list of a new attempt at `endpoint`; `usage` is what the attempts before it have used."""
+        self.current = Texts(endpoint, usage)
         return self.current
 
     def wake(self) -> None:

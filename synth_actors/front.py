@@ -132,19 +132,22 @@ class Front:
             return await lookup.reply.wait()
         with trio.CancelScope(deadline=deadline):
             return await lookup.reply.wait()
+        if (value := lookup.reply.take()) is not None:  # it came at the same moment, and may be paid
+            return value
         raise self.too_late(lookup)
 
     async def park(self, lookup: Lookup) -> None:
         """Wait for the next thing that happens to a stream.  Raises `DeadlineExceededError`."""
         with trio.CancelScope(deadline=self._deadline(lookup)) as scope:
             await lookup.reply.park()
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and not lookup.reply.answered:
             raise self.too_late(lookup)
 
     # ------------------------------------------------------------------------------------------------ leaving
 
     def leave(self, lookup: Lookup) -> None:
         """Nobody waits for this lookup any more; its place goes back when the cache has taken the message."""
+        lookup.settled = True
         self._cache.tell(Abandoned(lookup))
 
     def landed(self) -> None:
@@ -161,14 +164,21 @@ class Front:
         """The error of a caller whose own time is over; it carries the bill if nobody else is left to carry it."""
         route = lookup.route
         texts = None if route is None else route.feed.current
-        alone = lookup.flight is not None and len(lookup.flight) == 1
+        pays = self.settle(lookup)
         return DeadlineExceededError(
             f"no answer within timeout_s={self._deadline(lookup) - lookup.submitted_at:g}",
             attempts=0 if route is None else route.calls,
             partial="" if texts is None else "".join(texts.pieces),
-            usage=route.usage if route is not None and alone else NO_USAGE,
+            usage=route.usage if route is not None and pays else NO_USAGE,
             retryable=True,
         )
+
+    @staticmethod
+    def settle(lookup: Lookup) -> bool:
+        """This waiter ends before its flight does; True when nobody else is left to carry the bill so far."""
+        lookup.settled = True
+        flight = lookup.flight
+        return flight is not None and all(waiter.settled for waiter in flight.waiters)
 
     # ------------------------------------------------------------------------------------------------ answering
 

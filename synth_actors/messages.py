@@ -38,6 +38,7 @@ class Lookup:
     hit_only: bool = False
     reply: Reply[Any] = field(default_factory=Reply)
     flight: Flight[bytes, Any] | None = None
+    settled: bool = False  # it has its part of the bill already, or will never have one
 
     @property
     def route(self) -> Route | None:

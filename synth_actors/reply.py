@@ -9,6 +9,7 @@ import trio
 from trio.lowlevel import Abort, Task, enable_ki_protection
 
 from synth_actors.errors import EngineClosedError
+from synth_actors.usage import Usage
 
 R = TypeVar("R")
 
@@ -90,9 +91,9 @@ class Reply(Generic[R]):
         return f"<Reply {state}>"
 
 
-def closed_error(who: str, cause: BaseException | None) -> EngineClosedError:
+def closed_error(who: str, cause: BaseException | None, usage: Usage | None = None) -> EngineClosedError:
     """A fresh `EngineClosedError` of one waiter, from the shared cause."""
     reason = f" by {type(cause).__name__}: {cause}" if cause is not None else ""
-    error = EngineClosedError(f"{who} was closed{reason}")
+    error = EngineClosedError(f"{who} was closed{reason}", usage=usage)
     error.__cause__ = cause
     return error

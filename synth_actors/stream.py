@@ -7,9 +7,10 @@ import trio
 from synth_actors.errors import GenerationError
 from synth_actors.feed import Texts
 from synth_actors.front import Front, Landing
-from synth_actors.messages import Lookup
+from synth_actors.messages import Landed, Lookup
 from synth_actors.reply import Failed
-from synth_actors.types import NO_USAGE, Answer, Chunk, Request, Response
+from synth_actors.types import Answer, Chunk, Request, Response
+from synth_actors.usage import NO_USAGE, Usage
 
 
 class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
@@ -29,6 +30,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self._response: Response | None = None
         self._error: Exception | None = None
         self._closed = False
+        self._parked = False
 
     @classmethod
     async def open(cls, front: Front, request: Request) -> ResponseStream:
@@ -53,6 +55,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         Raises:
             trio.EndOfChannel: the answer is whole.
             trio.ClosedResourceError: the stream was closed.
+            trio.BusyResourceError: another task waits for this stream; each reader opens its own.
             GenerationError: the attempt being read failed (`partial` is what it had said), or the request did.
             DeadlineExceededError: `timeout_s` is over.
         """
@@ -72,6 +75,8 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         """
         await trio.lowlevel.checkpoint()
         while self._response is None:
+            if self._error is not None:
+                raise self._error
             self._look()
             if self._landing is None:
                 if self._closed:
@@ -132,26 +137,39 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         return chunk
 
     def _broken(self, texts: Texts) -> GenerationError:
-        flight = self._lookup.flight
-        alone = flight is not None and len(flight) == 1
         self._error = GenerationError(
             texts.problem or "",
             attempts=self._lookup.route.calls if self._lookup.route else 0,
             partial="".join(texts.pieces),
-            usage=texts.usage if alone else NO_USAGE,
+            usage=self._share(texts),
             retryable=True,
             endpoint=texts.endpoint,
         )
         return self._error
 
+    def _share(self, texts: Texts) -> Usage:
+        """What a reader who stops at the end of `texts` carries away of the bill."""
+        landing = self._landing
+        if isinstance(landing, Landed):  # a later attempt was answered meanwhile
+            return landing.usage
+        if isinstance(landing, Failed):
+            error = landing.make()
+            return (error.usage if isinstance(error, GenerationError) else None) or NO_USAGE
+        return texts.usage if self._front.settle(self._lookup) else NO_USAGE
+
     # ------------------------------------------------------------------------------------------------ waiting
 
     async def _wait(self) -> None:
+        if self._parked:  # the other one would never be woken
+            raise trio.BusyResourceError("another task waits for this stream; open one for each reader")
+        self._parked = True
         try:
             await self._front.park(self._lookup)
         except GenerationError as exc:
             self._error = exc
             raise
+        finally:
+            self._parked = False
 
     def _look(self) -> None:
         if self._landing is None:

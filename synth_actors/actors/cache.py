@@ -33,7 +33,8 @@ from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, S
 from synth_actors.reply import closed_error
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot
-from synth_actors.types import NO_USAGE, Answer
+from synth_actors.types import Answer
+from synth_actors.usage import NO_USAGE, Usage
 
 CacheMessage = Lookup | Abandoned | Generated | Shrink | DropExpired
 
@@ -103,8 +104,12 @@ class CacheActor(Decider[CacheMessage]):
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
         """Everybody who still waits is told that the engine has closed."""
         for flight in self._flights.flights():
-            for lookup in self._flights.land(flight):
-                lookup.reply.fail(lambda: closed_error("the engine", cause))
+            payer = _payer(flight)
+            for lookup in flight.waiters:
+                if not lookup.reply.answered:
+                    bill = _bill(lookup.route) if lookup is payer else None
+                    lookup.reply.fail(lambda bill=bill: closed_error("the engine", cause, bill))  # type: ignore[misc]
+            self._flights.land(flight)
         self._under_way.clear()
         super().on_stop(unread, cause)
 
@@ -180,8 +185,9 @@ class CacheActor(Decider[CacheMessage]):
 
     def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success) -> None:
         now = self._now()
-        pays = True
-        for lookup in self._flights.land(flight):
+        payer = _payer(flight)
+        for lookup in flight.waiters:
+            pays = lookup is payer
             queue_s = max(0.0, result.dispatched_at - lookup.submitted_at)
             landed = Landed(
                 answer=result.answer,
@@ -196,14 +202,15 @@ class CacheActor(Decider[CacheMessage]):
                 self._samples.add_call(now - lookup.submitted_at, queue_s, result.service_s, result.ttft_s)
             else:
                 self._samples.add_shared(now - lookup.submitted_at)
-            pays = False
             lookup.reply.send(landed)
+        self._flights.land(flight)  # not earlier: should one of these crash, `on_stop` answers the others
 
     def _tell_failure(self, flight: Flight[bytes, Lookup], message: Generated, failure: Failure) -> None:
-        usage, calls = message.route.usage, message.route.calls
-        for lookup in self._flights.land(flight):
+        payer, calls = _payer(flight), message.route.calls
+        for lookup in flight.waiters:
+            usage = message.route.usage if lookup is payer else NO_USAGE
             lookup.reply.fail(lambda usage=usage: error_of(failure, attempts=calls, usage=usage))  # type: ignore[misc]
-            usage = NO_USAGE  # the first one carries the bill
+        self._flights.land(flight)
 
     # ------------------------------------------------------------------------------------------------ memory
 
@@ -245,3 +252,13 @@ class CacheActor(Decider[CacheMessage]):
 
     def __repr__(self) -> str:
         return f"<Cache entries={len(self._index)} bytes={self._index.accounted_bytes} flights={len(self._under_way)}>"
+
+
+def _payer(flight: Flight[bytes, Lookup]) -> Lookup | None:
+    """The first who waits and has not ended yet: the answer to this one carries the bill."""
+    return next((lookup for lookup in flight.waiters if not lookup.settled), None)
+
+
+def _bill(route: Route | None) -> Usage | None:
+    """What the calls for `route` are known to have used, None when there was none."""
+    return route.usage if route is not None and route.calls else None
