@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
-from synth_actors.types import StopReason, Usage
+from synth_actors.types import NO_USAGE, StopReason, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +20,8 @@ class Step:
     """What one call comes to.
 
     After `delay_s` seconds either `fault` is raised, or `text` is answered in `chunks` pieces that are `gap_s` seconds
-    apart.  With a fault, the first `chunks_before_fault` pieces are emitted before it.  `raises` is raised as it is,
-    like a bug of a provider.
+    apart.  With a fault, the first `chunks_before_fault` pieces are emitted before it, and `fault_usage` is what the
+    failed call has used.  `raises` is raised as it is, like a bug of a provider.
     """
 
     text: str = "ok"
@@ -33,6 +33,7 @@ class Step:
     fault: Fault | None = None
     message: str = "scripted"
     retry_after_s: float | None = None
+    fault_usage: Usage = NO_USAGE
     chunks_before_fault: int = 0
     raises: BaseException | None = None
 
@@ -83,7 +84,9 @@ class ScriptedProvider:
             emit(piece)  # type: ignore[misc]
             await trio.sleep(step.gap_s)
         if step.fault is not None:
-            raise ProviderError(step.fault, step.message, retry_after_s=step.retry_after_s)
+            raise ProviderError(
+                step.fault, step.message, retry_after_s=step.retry_after_s, usage=step.fault_usage
+            )
         return Completion(text=step.text, stop_reason=step.stop_reason, usage=step.usage)
 
     async def aclose(self) -> None:
