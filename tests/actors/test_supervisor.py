@@ -385,6 +385,9 @@ async def test_actors_outlive_the_cancellation_of_their_nursery_until_they_are_s
         echo.mailbox.offer(question)
         nursery.cancel_scope.cancel()
         await wait_all_tasks_blocked_shielded()
+        echo.mailbox.tell(Note("a fact that comes late"))
+        await wait_all_tasks_blocked_shielded()
+        assert echo.log == ["later", "a fact that comes late"]
         assert repr(question.reply) == "<Reply open>"
         await supervisor.stop("echo")
     assert question.reply.answered
