@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _TRIES = 500
 _USUAL = 4
-PAUSE_VALUES = 400
+_SOFT_TRIES = 4
+_SHORT = 12
+PAUSE_VALUES = 200
 """A long array pauses after about so many values, so that other tasks have their turn."""
 
 
@@ -100,7 +102,12 @@ class Array(Node):
         if not self.unique:
 
             def add(items: list[Any], node: Node, *, required: bool) -> bool:  # noqa: ARG001 - as `add_new`
-                items.append(node.sample(ctx))
+                value = node.sample(ctx)
+                for _ in range(_SOFT_TRIES if isinstance(value, str) and len(items) < _SHORT else 0):
+                    if value not in items:
+                        break
+                    value = node.sample(ctx)  # allowed twice, but nobody tags a thing twice
+                items.append(value)
                 ctx.record = Record(ctx.stream)  # the next item is about somebody else
                 return True
 

@@ -132,6 +132,12 @@ def colours() -> Pool:
 
 
 @lru_cache(maxsize=1)
+def questions() -> Pool:
+    """Questions that people asked on the web."""
+    return tuple(text for text in _Text(Locale.EN).pool("questions") if len(text) <= 90 and text.isascii())
+
+
+@lru_cache(maxsize=1)
 def dishes() -> Pool:
     """Dishes."""
     return _Food(Locale.EN).pool("dishes")

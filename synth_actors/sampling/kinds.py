@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from functools import partial
 from typing import NamedTuple
 
 from synth_actors.sampling import corpus, prose
@@ -32,6 +31,21 @@ INDUSTRIES = (
 DEPARTMENTS = "Sales|Marketing|Engineering|Finance|Human Resources|Support|Operations|Legal|Research".split("|")
 STATUSES = ("active", "pending", "completed", "cancelled", "inactive")
 TAGS = "new sale popular limited urgent internal archived featured draft verified remote seasonal premium".split()
+SKILLS = "Python|SQL|Excel|Negotiation|Project Management|Writing|Design|Java|Data Analysis|Sales|German".split("|")
+DIAGNOSES = (
+    "Hypertension|Type 2 diabetes|Asthma|Migraine|Influenza|Fracture of the wrist|Back pain|Bronchitis|Allergy".split(
+        "|"
+    )
+)
+EVENTS = (
+    "request handled",
+    "cache refreshed",
+    "connection opened",
+    "job finished",
+    "file written",
+    "user signed in",
+    "query answered",
+)
 METHODS = ("credit card", "debit card", "bank transfer", "invoice", "PayPal")
 _AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{v}.0.0.0 Safari/537.36",
@@ -245,8 +259,20 @@ TEXT: dict[str, Text] = {
     "mime_type": _one_of("application/pdf", "text/csv", "text/plain", "image/png"),
     "slug": slug,
     "label": label,
-    "word": partial(words, 1, 1),
-    "words": partial(words, 2, 4),
+    "word": lambda ctx: prose.word(ctx.stream),
+    "words": lambda ctx: prose.phrase(ctx.stream),
+    "question": _pool(corpus.questions),
+    "skill": _one_of(*SKILLS),
+    "difficulty": _one_of("easy", "medium", "hard"),
+    "blood_type": _one_of("A+", "A-", "B+", "B-", "AB+", "AB-", "O+", "O-"),
+    "diagnosis": _one_of(*DIAGNOSES),
+    "genre": _one_of(
+        "Drama", "Comedy", "Thriller", "Documentary", "Fantasy", "Science Fiction", "Mystery", "Romance", "History"
+    ),
+    "http_path": lambda ctx: (
+        f"/api/v{ctx.stream.between(1, 3)}/{prose.word(ctx.stream)}s/{ctx.stream.between(1, 9_999)}"
+    ),
+    "log_message": lambda ctx: f"{ctx.stream.pick(EVENTS)} in {ctx.stream.between(1, 2_000)} ms",
     "headline": lambda ctx: prose.sentence(ctx.stream, prose.HEADLINE),
     "description": _prose(prose.DESCRIPTION, 1, 2),
     "review": _prose(prose.REVIEW, 2, 3),
@@ -255,7 +281,7 @@ TEXT: dict[str, Text] = {
     "article": _prose(prose.DESCRIPTION + prose.REVIEW, 4, 7),
 }
 
-PROSE = frozenset({"headline", "description", "review", "note", "biography", "article", "words", "label"})
+PROSE = frozenset({"headline", "description", "review", "note", "biography", "article", "words", "label", "question"})
 """Kinds whose text may be cut or continued to fit a length."""
 
 
@@ -291,6 +317,9 @@ NUMBERS: dict[str, Range] = {
     "temperature": Range(-10, 38, 1),
     "distance": Range(0.5, 900, 1, 1.5),
     "bytes": Range(500, 50_000_000, 0, 3.0),
+    "body_weight": Range(45, 120, 1),
+    "body_temperature": Range(36, 39.5, 1, 1.5),
+    "http_status": Range(200, 204),
     "port": Range(1_024, 65_535),
     "employees": Range(2, 5_000, 0, 2.5),
     "unix_time": Range(1_672_531_200, 1_767_225_600),

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _TABLE = """
-full_name: full_name, person_name, display_name, contact_name, customer_name, client_name, patient_name,
-  employee_name, author, author_name, owner, owner_name, student_name, guest_name, manager_name, buyer_name,
-  seller_name, recipient_name, recipient, sender_name, cardholder, cardholder_name, card_holder, account_holder,
-  assignee, reviewer, reviewer_name, reporter, contact_person, agent_name, doctor_name, member_name, teacher_name,
-  host_name_full, artist, director, passenger_name, emergency_contact, fullname, driver_name, user_full_name,
-  legal_name, assigned_to, created_by, updated_by, manager, supervisor
+full_name: full_name, ceo, founder, contact_full_name, person_name, display_name, contact_name, customer_name,
+  client_name, patient_name, employee_name, author, author_name, owner, owner_name, student_name, guest_name,
+  manager_name, buyer_name, seller_name, recipient_name, recipient, sender_name, cardholder, cardholder_name,
+  card_holder, account_holder, assignee, reviewer, reviewer_name, reporter, contact_person, agent_name, doctor_name,
+  member_name, teacher_name, host_name_full, artist, director, passenger_name, emergency_contact, fullname,
+  driver_name, user_full_name, legal_name, assigned_to, created_by, updated_by, manager, supervisor
 first_name: first_name, firstname, given_name, forename, given_names, fname, preferred_name
 last_name: last_name, lastname, surname, family_name, lname, maiden_name
 middle_name: middle_name, middlename
@@ -36,8 +36,8 @@ unit: address_line2, address_line_2, address2, line2, apartment, unit_number, su
 street_number: house_number, street_number, building_number
 full_address: address, full_address, postal_address, mailing_address, shipping_address, billing_address, home_address,
   location_address
-city: city, town, municipality, city_name, locality, birthplace, place_of_birth, hometown, location, origin,
-  destination, venue_city
+city: city, headquarters, headquarter, town, municipality, city_name, locality, birthplace, place_of_birth, hometown,
+  location, origin, destination, venue_city
 region: state, region, province, county, state_name, region_name, state_or_province, prefecture
 region_code: state_code, region_code, province_code, state_abbr
 postcode: postcode, post_code, postal_code, zip, zip_code, zipcode, plz, postalcode
@@ -81,7 +81,7 @@ payment_method: payment_method, payment_type, pay_method
 colour: color, colour, color_name, colour_name
 hex_colour: hex_color, hex_colour, color_hex, colour_hex, color_code, colour_code
 product: product, product_name, item, item_name, article_name, product_title, item_title, part_name
-category: category, product_category, category_name, genre, kind_of_product, product_type
+category: category, product_category, category_name, kind_of_product, product_type
 industry: industry, sector, line_of_business
 department: department, dept, division, team
 status: status, order_status, account_status, payment_status, state_of_order
@@ -99,25 +99,26 @@ slug: slug, permalink_slug
 label: plan_name, team_name, group_name, project_name, event_name, campaign_name, display_label, subject_name,
   project, event, course, course_name, feature, feature_name, class_name, room, building, ship_name, pet_name,
   list_name, channel
-headline: title, headline, subject, subject_line, post_title, book_title, article_title, caption, heading, slogan,
-  tagline, movie_title, task, task_name, summary_line
-description: description, desc, summary, product_description, abstract, details, overview, about_product,
-  short_description, synopsis
+headline: title, instruction, prompt, headline, subject, subject_line, post_title, book_title, article_title, caption,
+  heading, slogan, tagline, movie_title, task, task_name, summary_line
+description: description, plot, context, premise, desc, summary, product_description, abstract, details, overview,
+  about_product, short_description, synopsis
 review: review, comment, feedback, review_text, testimonial, comments, review_body, opinion, remark, reply, message,
   message_body
 note: note, notes, remarks, internal_note, memo, annotation, instructions, reason, delivery_instructions, resolution
 biography: bio, biography, about, about_me, profile, profile_text, self_description
-article: body, content, text, article, article_body, paragraph, post, transcript, story, message_text
+article: body, answer, response, completion_text, output, content, text, article, article_body, paragraph, post,
+  transcript, story, message_text
 created: created, created_at, created_on, creation_date, date_created, signup_date, signed_up_at, registered_at,
   registration_date, joined_at, join_date, inserted_at, member_since, order_date, ordered_at, purchased_at,
   purchase_date, published_at, issued_at, customer_since, opened_at, invoice_date, issue_date, creation_time
 updated: updated, updated_at, updated_on, modified, modified_at, last_modified, last_login, last_login_at, last_seen,
   last_seen_at, date_modified, last_updated, changed_at, last_purchase_at, shipped_at, delivered_at, delivery_date,
   ship_date, closed_at, paid_at, last_active_at, resolved_at, completed_at, deleted_at, last_order_at
-start: start, start_date, start_at, starts_at, start_time, begin, begins_at, from_date, valid_from, check_in,
-  departure, departure_time, hire_date, hired_at, begin_date
-end: end, end_date, end_at, ends_at, end_time, finish, finished_at, to_date, until, check_out, arrival, arrival_time,
-  termination_date
+start: start, admitted_at, admission_date, start_date, start_at, starts_at, start_time, begin, begins_at, from_date,
+  valid_from, check_in, departure, departure_time, hire_date, hired_at, begin_date
+end: end, discharged_at, discharge_date, end_date, end_at, ends_at, end_time, finish, finished_at, to_date, until,
+  check_out, arrival, arrival_time, termination_date
 birth: birth_date, birthdate, date_of_birth, dob, birthday, born, born_on
 future: expires_at, expiry, expiry_date, expiration_date, valid_until, due_date, due_at, deadline, renewal_date,
   expires, expires_on
@@ -152,6 +153,15 @@ port: port
 employees: employees, employee_count, number_of_employees, headcount, company_size
 unix_time: timestamp_unix, unix_time, epoch, created_ts
 floor: floor, bedrooms, bathrooms, rooms, floors
+question: question, query, user_question
+skill: skill, skills, competence, expertise, qualification
+difficulty: difficulty, difficulty_level
+blood_type: blood_type, blood_group
+diagnosis: diagnosis, condition, disease
+genre: genre, film_genre, music_genre
+http_path: path, request_path, endpoint, route
+log_message: log_message, log
+http_status: status_code, http_status, response_code
 latitude: latitude, lat
 longitude: longitude, lng, lon, long
 """
@@ -264,6 +274,10 @@ def _by_subject(name: str, subject: str) -> str | None:
         return named.get(subject, "full_name")
     if name == "title" and subject == "person":
         return "occupation"
+    if name in ("weight", "weight_kg") and subject == "person":
+        return "body_weight"
+    if name in ("temperature", "body_temperature", "temp") and subject == "person":
+        return "body_temperature"
     if name in ("client", "owner") and subject == "person":
         return "company" if name == "client" else None
     return None

@@ -36,7 +36,7 @@ class Grid:
 
     def number(self, k: int, *, as_int: bool) -> Number:
         """The k-th multiple of the step."""
-        return k * self.top // self.bottom if as_int else k * self.top / self.bottom
+        return k * self.top // self.bottom if as_int or self.bottom == 1 else k * self.top / self.bottom
 
     def holds(self, value: Number) -> bool:
         """Whether the value lies between the ends and on a multiple, as exactly as its digits say."""
@@ -122,9 +122,9 @@ def grid_of(flat: Flat, *, integer: bool, usual: Range | None) -> Grid:
     low, high = _ends(flat, usual)
     step = _step(flat, integer=integer)
     if step is None:
-        decimals = usual.decimals if usual and usual.decimals else 2
+        decimals = usual.decimals if usual else 2
         step = Fraction(1, 10**decimals)
-        while high - low < 50 * step and step > Fraction(1, 10**300) and (high - low > 0):
+        while high - low < 20 * step and step > Fraction(1, 10**300) and (high - low > 0):
             step /= 10
         if low == high:
             step = Fraction(1, max(low.denominator, 1))

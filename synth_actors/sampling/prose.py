@@ -9,8 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from synth_actors.sampling import corpus
-
 if TYPE_CHECKING:
     from synth_actors.sampling.stream import Stream
 
@@ -60,7 +58,7 @@ _COMMON: Pools = {
         "larger companies",
         "travellers",
         "experts",
-        "everyone",
+        "busy people",
     ),
     "topic": (
         "the market",
@@ -73,6 +71,26 @@ _COMMON: Pools = {
     ),
 }
 
+_PHRASES: Pools = {
+    "adjective": tuple(
+        "amber bright broad calm careful clear common cool early eastern fresh gentle golden green honest"
+        " large late light local lucky main modern narrow natural new northern open plain quiet rapid"
+        " regular silver simple small smooth southern steady strong thin tidy warm western wide".split()
+    ),
+    "noun": tuple(
+        "anchor answer archive balance basket bridge cabin canal circle corner evening field forest"
+        " garden harbour hill island journey kitchen ladder lantern letter library lighthouse map market"
+        " meadow mill mirror morning orchard paper path pattern picture plan river road school season"
+        " shelter signal square station stone story summer table tower train valley village voyage wall"
+        " watch weather window winter workshop".split()
+    ),
+}
+PHRASE = (
+    "{adjective} {noun}",
+    "{adjective} {noun} and {noun}",
+    "{noun} of the {adjective} {noun}",
+    "{adjective} {adjective} {noun}",
+)
 REVIEW = (
     "The {part} is better than I expected.",
     "I have used it for {span} and would buy it again.",
@@ -147,6 +165,16 @@ def sentence(stream: Stream, templates: tuple[str, ...], pools: Pools = _COMMON)
     return _SLOT.sub(lambda slot: stream.pick(pools[slot[1]]), stream.pick(templates))
 
 
+def phrase(stream: Stream) -> str:
+    """A few plain words that belong together, for a text of which nothing is known."""
+    return sentence(stream, PHRASE, _PHRASES)
+
+
+def word(stream: Stream) -> str:
+    """One plain noun."""
+    return stream.pick(_PHRASES["noun"])
+
+
 def sentences(templates: tuple[str, ...], low: int, high: int) -> Callable[[Stream], str]:
     """A maker of `low` to `high` different sentences of the templates."""
 
@@ -187,7 +215,7 @@ def fitted(text: str, low: int, high: int | None, stream: Stream) -> str:
     if high is not None and len(text) > high:
         text = _cut(text, max(low, 0), high)
     while len(text) < low:
-        text = f"{text} {stream.pick(corpus.words())}" if text else stream.pick(corpus.words())
+        text = f"{text} {word(stream)}" if text else word(stream)
     return text if high is None or len(text) <= high else text[:high]
 
 

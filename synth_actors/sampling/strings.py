@@ -135,7 +135,7 @@ def _last(flat: Flat, fits: Fits, low: int, high: int | None) -> Text:
     """What the pattern, the format or the length alone demands."""
     keyword, expression = _expression(flat)
     if expression is None:
-        return lambda ctx: prose.fitted(kinds.words(1, 2, ctx), low, high, ctx.stream)
+        return lambda ctx: prose.fitted(prose.phrase(ctx.stream), low, high, ctx.stream)
     try:
         pattern = Pattern(expression, low, high)
         empty = pattern.is_empty
