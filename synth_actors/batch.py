@@ -52,21 +52,22 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
 
     async def _pull(self, requests: Requests[T], generate: Generate[T]) -> None:
         async with trio.open_nursery() as nursery, self._send:
+            items = requests if isinstance(requests, AsyncIterable) else _each(requests)
             try:
-                if isinstance(requests, AsyncIterable):
-                    async with _closing(requests):
-                        async for item in requests:
-                            await self._submit(nursery, item, generate)
-                else:
-                    for item in requests:
-                        await self._submit(nursery, item, generate)
+                async with _closing(items):
+                    await self._submit_all(nursery, aiter(items), generate)
             except Exception as exc:  # noqa: BLE001  (the input's own: the reader gets it, after the outcomes)
                 self._input_error = exc
 
-    async def _submit(self, nursery: trio.Nursery, item: T, generate: Generate[T]) -> None:
-        await self._room.acquire()
-        nursery.start_soon(self._one, self._taken, item, generate, self._send.clone())
-        self._taken += 1
+    async def _submit_all(self, nursery: trio.Nursery, items: AsyncIterator[T], generate: Generate[T]) -> None:
+        while True:
+            await self._room.acquire()  # first: what is taken from the input is on its way to the reader
+            try:
+                item = await anext(items)
+            except StopAsyncIteration:
+                return
+            nursery.start_soon(self._one, self._taken, item, generate, self._send.clone())
+            self._taken += 1
 
     async def _one(
         self,
@@ -96,3 +97,8 @@ async def open_batch(requests: Requests[T], generate: Generate[T], room: int) ->
 def _closing(requests: AsyncIterable[T]) -> AbstractAsyncContextManager[object]:
     """An async generator is closed when it is left half-way; other iterables belong to their owner."""
     return aclosing(requests) if isinstance(requests, AsyncGenerator) else nullcontext()
+
+
+async def _each(requests: Iterable[T]) -> AsyncGenerator[T, None]:
+    for item in requests:
+        yield item

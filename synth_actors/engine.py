@@ -84,6 +84,9 @@ class Engine:
         after the outcomes of what was read before.  Leaving the block stops what only this batch awaits.
         """
 
+        if isinstance(requests, str | Request):  # both can be iterated, and nobody means that
+            raise ConfigError(f"batch: {requests!r} is one request; give a list of them: [{requests!r}]")
+
         async def generate(item: Request | str) -> Response:
             return await self._front.generate(as_request(item, fields if isinstance(item, str) else {}))
 
