@@ -19,6 +19,8 @@ async def nursery_for_body() -> AsyncIterator[trio.Nursery]:
         async with trio.open_nursery() as nursery:
             try:
                 yield nursery
+            except trio.Cancelled:
+                raise  # perhaps the nursery's own, after a task crashed: only the nursery can tell
             except BaseException as exc:  # noqa: BLE001  (kept, not judged: it is raised again below)
                 raised = exc
             nursery.cancel_scope.cancel()
