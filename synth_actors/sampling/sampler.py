@@ -25,7 +25,7 @@ from synth_actors.sampling.record import Context
 from synth_actors.sampling.stream import Stream
 
 DEPTH = 4
-"""A recursive schema may nest this much deeper than its smallest document."""
+"""Documents of a recursive schema nest up to this much deeper than the smallest one."""
 _TRIES = 8
 
 
@@ -45,7 +45,7 @@ class Sampler:
         settle(compiler.nodes)
         if math.isinf(self._root.height):
             raise UnsatisfiableError("$ref", "", "the recursion never ends: every value needs another one inside")
-        self._room = self._root.height + DEPTH if compiler.recursive else math.inf
+        self._recursive = compiler.recursive
 
     def sample(self, seed: int) -> Any:
         """The document of a seed.
@@ -55,12 +55,16 @@ class Sampler:
         """
         return finished(self.steps(seed))
 
+    def _room(self, stream: Stream) -> float:
+        """How many levels this document may open freely."""
+        return self._root.height + stream.between(1, DEPTH) if self._recursive else math.inf
+
     def steps(self, seed: int) -> Steps:
         """The same document, returned by a generator that pauses now and then, so that others may run meanwhile."""
         stream = Stream(seed)
         value = None
         for _ in range(_TRIES):
-            value = yield from self._root.steps(Context(stream, self._room))
+            value = yield from self._root.steps(Context(stream, self._room(stream)))
             if self._validator.is_valid(value):
                 return value
         error = next(self._validator.iter_errors(value))
