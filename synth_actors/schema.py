@@ -1,7 +1,7 @@
 """What must the output look like, and does it?
 
 One `Output` per kind of schema a request may carry.  Classes are looked at once and remembered; a JSON Schema given as
-a dict is remembered by its canonical text, so that a dict changed by its owner is another schema.
+a dict is remembered by its text, so that a dict changed by its owner is another schema.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def output_of(schema: type[BaseModel] | Mapping[str, Any] | OutputFormat) -> Out
     if isinstance(schema, type):
         return _of_model(schema)
     if isinstance(schema, Mapping):
-        return _of_text(canonical(schema))
+        return _of_text(_as_given(schema))
     own = schema.json_schema()
     return Output(b"format:" + schema.tag.encode() + b"\0" + canonical(own), own, schema.parse)
 
@@ -50,8 +50,17 @@ def canonical(document: Mapping[str, Any]) -> bytes:
     Raises:
         ConfigError: the document holds something that JSON cannot.
     """
+    return _dumped(document, orjson.OPT_SORT_KEYS)
+
+
+def _as_given(document: Mapping[str, Any]) -> bytes:
+    """JSON in the order of its owner: the order of the properties is the order in which a model writes them."""
+    return _dumped(document, 0)
+
+
+def _dumped(document: Mapping[str, Any], option: int) -> bytes:
     try:
-        return orjson.dumps(dict(document), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(dict(document), option=option)
     except (TypeError, ValueError) as exc:
         raise ConfigError(f"output_schema: cannot be written as JSON: {exc}") from exc
 
@@ -86,12 +95,12 @@ def _of_text(text: bytes) -> Output:
             raise ValueError(problem)
         return value
 
-    return Output(b"schema:" + text, document, parse)
+    return Output(b"schema:" + canonical(document), document, parse)
 
 
 @lru_cache(maxsize=256)
 def validator_of(text: bytes) -> Callable[[Any], str | None]:
-    """A function that says what is wrong with a value, None when nothing is; `text` is a canonical JSON Schema.
+    """A function that says what is wrong with a value, None when nothing is; `text` is a JSON Schema.
 
     Raises:
         ConfigError: `text` is no valid JSON Schema.

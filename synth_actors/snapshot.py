@@ -109,6 +109,7 @@ class MailboxSnapshot:
     peak: int = 0
     handled: int = 0
     inline_asks: int = 0
+    dropped: int = 0  # facts that came after the actor had stopped
     mean_wait_s: float = 0.0
     max_wait_s: float = 0.0
     mean_handling_s: float = 0.0

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("tests.servers",)  # real servers: llmock and llama.cpp
+
 FULL_SOAK = 100_000
 """Operations of one soak test in `make soak`; `make test` does a twentieth."""
 

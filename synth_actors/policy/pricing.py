@@ -7,7 +7,9 @@ from synth_actors.types import Request, Usage
 
 
 def priced(usage: Usage, price: Prices | None) -> Usage:
-    """`usage` with its dollars; None dollars when tokens were used and the price is not known."""
+    """`usage` with its dollars; None when the price is not known, or the provider does not know what was used."""
+    if usage.cost_usd is None:
+        return usage
     if price is None:
         used = usage.input_tokens or usage.output_tokens or usage.cache_read_tokens or usage.cache_write_tokens
         return _with_cost(usage, None if used else 0.0)
@@ -32,6 +34,7 @@ def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
 
 def upper_estimate_usd(request: Request, schema_bytes: int, price: Prices) -> float:
     """The most one call may cost: a token has at least one byte, and the answer at most `max_tokens` tokens."""
-    input_bytes = len(request.model_dump_json(exclude={"output_schema"}).encode()) + schema_bytes
+    texts = (request.prompt, request.messages, request.system, request.stop, request.extra)
+    input_bytes = len(repr(texts).encode()) + schema_bytes  # not as JSON, which cannot write everything that comes
     input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
     return (input_bytes * input_usd + request.max_tokens * price.output_usd_per_mtok) / 1e6
