@@ -19,6 +19,10 @@ import trio
 
 from synth_actors.errors import ConfigError
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
+from synth_actors.sampling.errors import SchemaError
+from synth_actors.sampling.prose import essay
+from synth_actors.sampling.sampler import sampler_for
+from synth_actors.sampling.stream import Stream, seed_of
 from synth_actors.types import StopReason, Usage
 
 if TYPE_CHECKING:
@@ -75,9 +79,6 @@ class LocalProvider:
 async def _text(call: Call) -> tuple[str, StopReason]:
     if call.json_schema is None:
         return _prose(call)
-    from synth_actors.sampling.errors import SchemaError  # late: mimesis and a validator come with it
-    from synth_actors.sampling.sampler import sampler_for
-
     try:
         steps = sampler_for(call.json_schema).steps(seed_of_call(call))
         while True:
@@ -87,7 +88,7 @@ async def _text(call: Call) -> tuple[str, StopReason]:
                 return _json(done.value), "end"
             await trio.lowlevel.checkpoint()
     except SchemaError as exc:
-        raise ProviderError(Fault.REJECTED, f"local: {exc}") from exc
+        raise ProviderError(Fault.REJECTED, str(exc)) from exc
 
 
 def _json(value: Any) -> str:
@@ -100,9 +101,6 @@ def _json(value: Any) -> str:
 
 
 def _prose(call: Call) -> tuple[str, StopReason]:
-    from synth_actors.sampling.prose import essay  # late: mimesis comes with it
-    from synth_actors.sampling.stream import Stream
-
     most = call.request.max_tokens * BYTES_PER_TOKEN
     text = essay(Stream(seed_of_call(call)), call.request.as_messages()[-1].content, most)
     return (text, "end") if len(text) <= most else (text[:most], "max_tokens")
@@ -121,8 +119,6 @@ def _pieces(text: str) -> Iterator[str]:
 
 def seed_of_call(call: Call) -> int:
     """The seed of everything that decides the answer."""
-    from synth_actors.sampling.stream import seed_of
-
     return seed_of(_parts(call.request, call.json_schema))
 
 
