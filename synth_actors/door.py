@@ -32,8 +32,11 @@ class FrontDoor:
 
     @property
     def has_room(self) -> bool:
-        """Whether `enter` would return at once."""
-        return self.waiting < self._max_waiting and not self._lot
+        """Whether `enter` would return at once.
+
+        While somebody is parked there is none: places are handed over, so `waiting` stays where it is.
+        """
+        return self.waiting < self._max_waiting
 
     async def enter(self) -> None:
         """Take a place, waiting for one if need be.
@@ -54,7 +57,7 @@ class FrontDoor:
 
     def place_back(self) -> None:
         """Give a place to the first who is parked, or back."""
-        if self._lot:
+        if self.waiting >= self._max_waiting and self._lot:
             self._lot.unpark()
         else:
             self.waiting -= 1

@@ -125,7 +125,8 @@ class Decider(Actor[M]):
             self.handle(message)
         self._in_hand.clear()
         box.handled(count, perf_counter() - began)
-        self._arm()
+        if (due := self.next_wakeup()) != self._deadline:
+            self._arm(due)
 
     @enable_ki_protection
     def _deliver_inline(self, message: M) -> None:
@@ -133,7 +134,8 @@ class Decider(Actor[M]):
         box.deliver = None  # what the handler causes may come back here: it waits for its turn
         try:
             self.handle(message)
-            self._arm()
+            if (due := self.next_wakeup()) != self._deadline:
+                self._arm(due)
         except Exception as exc:  # noqa: BLE001  (a bug must end this actor's task, not the caller's)
             self._crash = exc
             self._fail_reply(message, exc)
@@ -141,10 +143,8 @@ class Decider(Actor[M]):
         else:
             box.deliver = self._deliver_inline
 
-    def _arm(self) -> None:
-        due = self.next_wakeup()
-        if due != self._deadline:
-            self._deadline = self._timer.deadline = due
+    def _arm(self, due: float) -> None:
+        self._deadline = self._timer.deadline = due
 
 
 class Worker(Actor[M]):

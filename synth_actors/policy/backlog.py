@@ -7,7 +7,7 @@ at, so that ten thousand requests for a full endpoint cost those for another one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 
@@ -40,14 +40,14 @@ class Lane(Generic[Q]):
 
 
 class Backlog(Generic[Q]):
-    """Lanes by the set of endpoints that they may use.  `len()` counts what is still wanted."""
+    """Lanes by the set of endpoints that they may use.  `wanted` and `len()` count what is still wanted."""
 
     def __init__(self) -> None:
         self._lanes: dict[frozenset[str], Lane[Q]] = {}
-        self._wanted = 0
+        self.wanted = 0
 
     def __len__(self) -> int:
-        return self._wanted
+        return self.wanted
 
     def push(self, item: Q, allowed: frozenset[str]) -> Lane[Q]:
         """Queue `item`; one that is older than the lane's end (a retry) goes to its front."""
@@ -58,26 +58,24 @@ class Backlog(Generic[Q]):
             lane.queue.appendleft(item)
         else:
             lane.queue.append(item)
-        self._wanted += 1
+        self.wanted += 1
         return lane
 
     def pop(self, lane: Lane[Q]) -> Q:
         """Take the head of `lane`, which has one."""
-        self._wanted -= 1
+        self.wanted -= 1
         return lane.queue.popleft()
 
     def drop(self, item: Q) -> None:
         """`item`, which is queued, is not wanted any more."""
         item.dropped = True
-        self._wanted -= 1
+        self.wanted -= 1
 
-    def lanes(self) -> Iterator[tuple[Lane[Q], Q]]:
+    def lanes(self) -> Sequence[tuple[Lane[Q], Q]]:
         """The lanes that have somebody, with their heads, the oldest head first."""
         if len(self._lanes) == 1:  # nearly always: no endpoints named, nothing failed over
-            for lane in self._lanes.values():
-                if (head := lane.head()) is not None:
-                    yield lane, head
-            return
-        heads = [(head.number, lane, head) for lane in self._lanes.values() if (head := lane.head()) is not None]
-        for _number, lane, head in sorted(heads, key=lambda row: row[0]):
-            yield lane, head
+            (only,) = self._lanes.values()
+            first = only.head()
+            return () if first is None else ((only, first),)
+        heads = [(lane, head) for lane in self._lanes.values() if (head := lane.head()) is not None]
+        return sorted(heads, key=lambda row: row[1].number)

@@ -189,7 +189,8 @@ class CacheIndex(Generic[V]):
         self.accounted_bytes += entry.size_bytes
         if entry.expires_at != inf:
             self._expiries.add((entry.expires_at, entry.key))
-            self._next_expiry = self._expiries[0][0]
+            if self._next_expiry is None or entry.expires_at < self._next_expiry:
+                self._next_expiry = entry.expires_at
 
     def _remove(self, entry: Entry[V]) -> None:
         del self._entries[entry.key]
