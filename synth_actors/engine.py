@@ -83,7 +83,6 @@ class Engine:
         outcomes are, never more than 2 x `max_concurrency` ahead.  An exception that it raises reaches the reader
         after the outcomes of what was read before.  Leaving the block stops what only this batch awaits.
         """
-
         if isinstance(requests, str | Request):  # both can be iterated, and nobody means that
             raise ConfigError(f"batch: {requests!r} is one request; give a list of them: [{requests!r}]")
 

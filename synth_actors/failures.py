@@ -11,6 +11,7 @@ from synth_actors.errors import (
     SynthActorsError,
 )
 from synth_actors.messages import Ended, Failure
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault
 from synth_actors.types import Usage
 
@@ -26,14 +27,14 @@ def error_of(failure: Failure, *, attempts: int, usage: Usage) -> SynthActorsErr
 
 def _error_of(failure: Failure, attempts: int, usage: Usage) -> SynthActorsError:
     fault = failure.fault
-    if fault is Ended.BUDGET:
+    if fault is Ended.BUDGET and not attempts:
         return BudgetExceededError(failure.message)
     if fault is Ended.CLOSED:
         return EngineClosedError(failure.message, usage=usage if attempts else None)
     kind = GenerationError
     if fault is Fault.OUTPUT_INVALID:
         kind = OutputInvalidError
-    elif fault in (Fault.RATE_LIMITED, Fault.OVERLOADED):
+    elif fault in REFUSED_BEFORE_WORK:  # given up only when patience was over
         kind = RateLimitedError
     error = kind(
         failure.message,

@@ -72,7 +72,10 @@ class Front:
             unknown = sorted(set(names) - self._endpoints)[0]
             known = ", ".join(sorted(self._endpoints))
             raise ConfigError(f"Request.endpoints: {unknown!r} is not an endpoint of this engine; it has {known}")
-        return Lookup(key_of(request), request, stream, self._now(), self.submitted + 1)
+        lookup = Lookup(key_of(request), request, stream, self._now(), self.submitted + 1)
+        if request.output_schema is not None:  # its owner may change it later
+            lookup.output = output_of(request.output_schema)
+        return lookup
 
     async def _ask(self, lookup: Lookup) -> Landing:
         if (hit := await self.enter(lookup)) is not None:
@@ -187,8 +190,7 @@ class Front:
         if isinstance(value, Failed):
             raise value.make()
         answer = value if isinstance(value, Answer) else value.answer
-        schema = lookup.request.output_schema
-        data = None if schema is None else output_of(schema).parse(answer.text)
+        data = None if lookup.output is None else lookup.output.parse(answer.text)
         total_s = self._now() - lookup.submitted_at
         if isinstance(value, Answer):
             self._samples.add_cached(total_s)

@@ -36,6 +36,7 @@ class Lookup:
     submitted_at: float
     number: int  # of the request within its engine
     hit_only: bool = False
+    output: Output | None = None
     reply: Reply[Any] = field(default_factory=Reply)
     flight: Flight[bytes, Any] | None = None
     settled: bool = False  # it has its part of the bill already, or will never have one
@@ -90,6 +91,7 @@ class Route:
 
     key: bytes
     request: Request
+    output: Output | None
     stream: bool
     feed: Feed
     calls: int = 0

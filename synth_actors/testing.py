@@ -84,9 +84,7 @@ class ScriptedProvider:
             emit(piece)  # type: ignore[misc]
             await trio.sleep(step.gap_s)
         if step.fault is not None:
-            raise ProviderError(
-                step.fault, step.message, retry_after_s=step.retry_after_s, usage=step.fault_usage
-            )
+            raise ProviderError(step.fault, step.message, retry_after_s=step.retry_after_s, usage=step.fault_usage)
         return Completion(text=step.text, stop_reason=step.stop_reason, usage=step.usage)
 
     async def aclose(self) -> None:

@@ -66,6 +66,7 @@ class CacheActor(Decider[CacheMessage]):
         self._flights: SingleFlight[bytes, Lookup] = SingleFlight()
         self._under_way: dict[Route, Flight[bytes, Lookup]] = {}
         self._to_shrink_bytes = 0
+        self._due = inf
         self._misses = self._follows = self._not_stored = 0
 
     # ------------------------------------------------------------------------------------------------ messages
@@ -76,30 +77,41 @@ class CacheActor(Decider[CacheMessage]):
             case Lookup():
                 self._lookup(message)
             case Generated():
-                self._land(message)
+                self._land(message, self._now())
+                self._set_due()
             case Abandoned(lookup):
                 self._place_back()
                 self._let_go(lookup)
             case Shrink(wanted_bytes):
                 self._to_shrink_bytes = wanted_bytes
                 self._shrink()
+                self._set_due()
             case DropExpired(reply):
                 reply.send(self._index.expire(self._now(), len(self._index)))
+                self._set_due()
             case _:
                 assert_never(message)
 
     def next_wakeup(self) -> float:
         """Now while there is more to shrink; else the full second after the next expiry, so that one turn does many."""
-        if self._to_shrink_bytes > 0:
-            return -inf
-        expiry = self._index.next_expiry()
-        return inf if expiry is None else ceil(expiry)
+        return self._due
 
     def wake(self) -> None:
         """Go on shrinking; drop what has expired."""
         if self._to_shrink_bytes > 0:
             self._shrink()
         self._index.expire(self._now(), ENTRIES_PER_TURN)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        """Not after a lookup: it can only put the next expiry off, and the way of a hit is short."""
+        expiry = self._index.next_expiry()
+        if self._to_shrink_bytes > 0:
+            self._due = -inf
+        elif expiry is None:
+            self._due = inf
+        else:
+            self._due = ceil(expiry)
 
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
         """Everybody who still waits is told that the engine has closed."""
@@ -134,7 +146,7 @@ class CacheActor(Decider[CacheMessage]):
                 self._follow(flight, lookup)
 
     def _lead(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
-        flight.payload = route = Route(lookup.key, lookup.request, lookup.stream, Feed())
+        flight.payload = route = Route(lookup.key, lookup.request, lookup.output, lookup.stream, Feed())
         self._under_way[route] = flight
         self._board(flight, lookup)
         self._router.send(route)
@@ -162,29 +174,28 @@ class CacheActor(Decider[CacheMessage]):
 
     # ------------------------------------------------------------------------------------------------ landing
 
-    def _land(self, message: Generated) -> None:
+    def _land(self, message: Generated, now: float) -> None:
         flight = self._under_way.pop(message.route, None)
         if flight is None:  # deserted meanwhile: nobody waits, and a paid answer is kept all the same
             if isinstance(message.result, Success):
-                self._keep(message.route, message.result)
+                self._keep(message.route, message.result, now)
             return
         if isinstance(message.result, Success):
-            self._keep(message.route, message.result)
-            self._tell_success(flight, message, message.result)
+            self._keep(message.route, message.result, now)
+            self._tell_success(flight, message, message.result, now)
         else:
             self._tell_failure(flight, message, message.result)
 
-    def _keep(self, route: Route, result: Success) -> None:
+    def _keep(self, route: Route, result: Success, now: float) -> None:
         if not self._enabled or route.request.cache == "bypass":
             return
         if result.answer.stop_reason not in ("end", "stop"):
             self._not_stored += 1
             return
         size_bytes = getsizeof(result.answer) + getsizeof(result.answer.text)
-        self._index.store(route.key, result.answer, size_bytes, now=self._now(), identity=result.identity)
+        self._index.store(route.key, result.answer, size_bytes, now=now, identity=result.identity)
 
-    def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success) -> None:
-        now = self._now()
+    def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success, now: float) -> None:
         payer = _payer(flight)
         for lookup in flight.waiters:
             pays = lookup is payer
@@ -256,7 +267,10 @@ class CacheActor(Decider[CacheMessage]):
 
 def _payer(flight: Flight[bytes, Lookup]) -> Lookup | None:
     """The first who waits and has not ended yet: the answer to this one carries the bill."""
-    return next((lookup for lookup in flight.waiters if not lookup.settled), None)
+    for lookup in flight.waiters:
+        if not lookup.settled:
+            return lookup
+    return None
 
 
 def _bill(route: Route | None) -> Usage | None:

@@ -39,9 +39,8 @@ from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, Giv
 from synth_actors.policy.routing import Strategy, StreamMode, is_streamed
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
-from synth_actors.schema import Output, output_of
 from synth_actors.snapshot import RouterSnapshot
-from synth_actors.types import NO_USAGE, Request
+from synth_actors.types import NO_USAGE
 
 logger = logging.getLogger("synth_actors")
 
@@ -91,7 +90,7 @@ class RouterActor(Decider[RouterMessage]):
         self._cache = cache
         self._pool = pool
         self._limiter = limiter
-        self._max_concurrency = int(limiter.total_tokens)
+        self._max_concurrency = self._cap = int(limiter.total_tokens)  # the cap is what the limiter has now
         self._endpoints = {endpoint.name: endpoint for endpoint in endpoints}
         self._everywhere = frozenset(self._endpoints)
         self._stream = stream
@@ -109,20 +108,21 @@ class RouterActor(Decider[RouterMessage]):
 
     def handle(self, message: RouterMessage) -> None:
         """Take a request or a fact, then dispatch what may go."""
+        now = self._now()
         match message:
             case Route():
-                self._accept(message)
+                self._accept(message, now)
             case Finished():
-                self._finished(message)
+                self._finished(message, now)
             case Drop():
                 self._drop(message.route)
             case SetConcurrencyCap(cap):
-                self._limiter.total_tokens = max(1, min(cap, self._max_concurrency))
+                self._limiter.total_tokens = self._cap = max(1, min(cap, self._max_concurrency))
             case CloseRouter(drain, reply):
                 self._close(drain, reply)
             case _:
                 assert_never(message)
-        self._dispatch()
+        self._dispatch(now)
 
     def next_wakeup(self) -> float:
         """When a delayed request, a paused endpoint or somebody's patience is due."""
@@ -130,7 +130,7 @@ class RouterActor(Decider[RouterMessage]):
 
     def wake(self) -> None:
         """Something is due; `_dispatch` finds out what."""
-        self._dispatch()
+        self._dispatch(self._now())
 
     def on_stop(self, unread: list[RouterMessage], cause: BaseException | None) -> None:
         """Cancel what runs.  Who waits is answered by the cache, which stops after this actor."""
@@ -142,11 +142,11 @@ class RouterActor(Decider[RouterMessage]):
             self._leaving.send(False)
         super().on_stop(unread, cause)
 
-    def _accept(self, route: Route) -> None:
+    def _accept(self, route: Route, now: float) -> None:
         self._numbers += 1
         names = route.request.endpoints
         progress = Progress(self._everywhere if names is None else frozenset(names))
-        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=self._now())
+        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=now)
         self._jobs[route] = job
         if self._closing:
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
@@ -201,13 +201,12 @@ class RouterActor(Decider[RouterMessage]):
         if self._leaving is not None and not self._jobs and not self._leaving.answered:
             self._leaving.send(True)
 
-    def _dispatch(self) -> None:
-        now = self._now()
+    def _dispatch(self, now: float) -> None:
         if self._delayed:
             self._release_delayed(now)
-        while self._backlog and self._in_flight < self._limiter.total_tokens and self._dispatch_one(now):
+        while self._backlog.wanted and self._in_flight < self._cap and self._dispatch_one(now):
             pass
-        self._due = self._next_due(now) if self._backlog or self._delayed else inf
+        self._due = self._next_due(now) if self._backlog.wanted or self._delayed else inf
 
     def _release_delayed(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
@@ -222,28 +221,24 @@ class RouterActor(Decider[RouterMessage]):
                 continue
             self._backlog.pop(lane)
             job.waiting = False
-            return self._send(job, self._choose(open_ones), now)
+            return self._send(job, open_ones[0] if len(open_ones) == 1 else self._choose(open_ones), now)
         return False
 
     def _send(self, job: _Job, endpoint: EndpointState, now: float) -> bool:
         """Send `job` to `endpoint`; False when the budget says to wait for what is under way."""
-        request = job.route.request
-        output = None if request.output_schema is None else output_of(request.output_schema)
-        estimate_usd = self._estimate_usd(request, output, endpoint)
+        estimate_usd = self._estimate_usd(job.route, endpoint)
         match self._budget.reserve(estimate_usd):
+            case Reservation.GRANTED:
+                self._start(job, endpoint, estimate_usd, now)
+                return True
             case Reservation.WAIT:
                 self._enqueue(job)
                 return False
             case Reservation.EXCEEDED:
                 self._end(job, Failure(Ended.BUDGET, self._budget.refusal(estimate_usd), None, NO_USAGE))
                 return True
-            case Reservation.GRANTED:
-                self._start(job, endpoint, output, estimate_usd, now)
-                return True
 
-    def _start(
-        self, job: _Job, endpoint: EndpointState, output: Output | None, reserved_usd: float, now: float
-    ) -> None:
+    def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
         job.route.calls += 1
         endpoint.in_flight += 1
@@ -252,7 +247,7 @@ class RouterActor(Decider[RouterMessage]):
             route=job.route,
             number=job.route.calls,
             endpoint=endpoint.name,
-            output=output,
+            output=job.route.output,
             streamed=is_streamed(
                 self._stream[endpoint.name], wanted=job.route.stream, max_tokens=job.route.request.max_tokens
             ),
@@ -264,12 +259,12 @@ class RouterActor(Decider[RouterMessage]):
         self._in_flight += 1
         self._pool.generate(attempt)
 
-    def _estimate_usd(self, request: Request, output: Output | None, endpoint: EndpointState) -> float:
+    def _estimate_usd(self, route: Route, endpoint: EndpointState) -> float:
         if self._budget.limit_usd is None or endpoint.price is None:
             return 0.0
-        return upper_estimate_usd(request, len(output.tag) if output else 0, endpoint.price)
+        return upper_estimate_usd(route.request, len(route.output.tag) if route.output else 0, endpoint.price)
 
-    def _finished(self, message: Finished) -> None:
+    def _finished(self, message: Finished, now: float) -> None:
         attempt, result = message.attempt, message.result
         job = self._jobs[attempt.route]
         endpoint = self._endpoints[attempt.endpoint]
@@ -288,11 +283,12 @@ class RouterActor(Decider[RouterMessage]):
                 result.fault, result.message = Ended.CLOSED, "the engine was closed during this call"
             self._end(job, result)
         else:
-            self._failed(job, endpoint, attempt, result, result.fault)
-        self._report_left()
+            self._failed(job, attempt, result, result.fault, now)
+        if self._leaving is not None:
+            self._report_left()
 
-    def _failed(self, job: _Job, endpoint: EndpointState, attempt: Attempt, failure: Failure, fault: Fault) -> None:
-        now = self._now()
+    def _failed(self, job: _Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
+        endpoint = self._endpoints[attempt.endpoint]
         job.progress.note(fault, endpoint.name, now)
         if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
             logger.error("endpoint %s is out for good: %s", endpoint.name, failure.message)
@@ -315,11 +311,12 @@ class RouterActor(Decider[RouterMessage]):
             self._judge(job, failure, fault, now)
 
     def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
-        untried = (self._endpoints[name] for name in job.progress.allowed - job.progress.failed_at)
+        untried = [self._endpoints[name].breaker for name in job.progress.untried() - {failure.endpoint}]
         verdict = job.progress.verdict(
             fault,
             truncated=failure.truncated,
-            others_left=any(e.name != failure.endpoint and e.breaker.fatal_reason is None for e in untried),
+            others_left=any(b.fatal_reason is None for b in untried),
+            others_open=not all(b.is_closed(now) for b in untried),
             retry_after_s=failure.retry_after_s,
             limits=self._limits,
             now=now,
@@ -353,11 +350,12 @@ class RouterActor(Decider[RouterMessage]):
             case Dead(reason):
                 self._end_waiting(lane, Failure(Fault.FATAL, reason, min(lane.allowed), NO_USAGE), -inf)
                 return inf
-            case Closed(reopens_at, fault, reason):
+            case Closed(reopens_at, opens_in_s, fault, reason):
                 lane.closed_since = now if lane.closed_since is None else lane.closed_since
                 patience_s = self._limits.patience_s
                 message = f"every endpoint was closed for longer than outage_patience_s={patience_s:g}; last, {reason}"
-                self._end_waiting(lane, Failure(fault, message, None, NO_USAGE), now - patience_s)
+                failure = Failure(fault, message, None, NO_USAGE, retry_after_s=opens_in_s)
+                self._end_waiting(lane, failure, now - patience_s)
                 impatient_at = max(lane.closed_since, head.queued_at) + patience_s
                 return min(reopens_at, impatient_at if impatient_at > now else now + patience_s)
             case _:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 from synth_actors.policy.endpoints import EndpointState
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault
 
 
@@ -19,9 +20,13 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Every endpoint is paused or not yet proved again, or out for good; one may reopen at `reopens_at`."""
+    """Every endpoint is paused or not yet proved again, or out for good; one may reopen at `reopens_at`, in `opens_in_s`.
+
+    `fault` is a refusal before work: that is what this is for whoever waits, also when other failures led to it.
+    """
 
     reopens_at: float
+    opens_in_s: float | None
     fault: Fault
     reason: str
 
@@ -46,4 +51,5 @@ def outlook(endpoints: Sequence[EndpointState], now: float) -> Outlook:
     if not all(e.breaker.is_closed(now) for e in alive):
         return Open(due)
     first = min(alive, key=lambda e: (e.breaker.reopens_at, e.rank))
-    return Closed(due, first.last_fault or Fault.UNREACHABLE, f"{first.name}: {first.last_message}")
+    fault = first.last_fault if first.last_fault in REFUSED_BEFORE_WORK else Fault.OVERLOADED  # closed is as good
+    return Closed(due, None if due == inf else due - now, fault, f"{first.name}: {first.last_message}")

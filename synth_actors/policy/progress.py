@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Trial, Verdict, judge
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD, Trial, Verdict, judge
 from synth_actors.providers.base import Fault
 
 
@@ -29,11 +29,13 @@ class Progress:
         "allowed",
         "failed_at",
         "last_endpoint",
+        "rejected_at",
     )
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self.allowed = allowed
-        self.failed_at: set[str] = set()
+        self.failed_at: set[str] = set()  # since all were free to try
+        self.rejected_at: set[str] = set()  # will never take it
         self.last_endpoint: str | None = None
         self._spent = 0  # calls that may have been paid
         self._invalid_outputs = 0
@@ -41,22 +43,28 @@ class Progress:
         self._refused_since: float | None = None
 
     def places(self) -> frozenset[str]:
-        """Where it may go next: where it has not failed yet, or anywhere again once all have failed it."""
-        if not self.failed_at:
+        """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
+        if not self.failed_at and not self.rejected_at:
             return self.allowed
-        return self.allowed - self.failed_at or self.allowed
+        return self.untried() or self.allowed - self.rejected_at or self.allowed
+
+    def untried(self) -> frozenset[str]:
+        """Where it has not failed yet."""
+        return self.allowed - self.failed_at - self.rejected_at
 
     def note(self, fault: Fault, endpoint: str, now: float) -> None:
         """An attempt at `endpoint` ended with `fault`."""
         self.last_endpoint = endpoint
         if fault in REFUSED_BEFORE_WORK:
             self._refused_since = now if self._refused_since is None else self._refused_since
-        elif fault is Fault.SCHEMA_REFUSED:
+            return
+        self._refused_since = None  # it was let in
+        if fault is Fault.SCHEMA_REFUSED:
             self._schema_refusals += 1
-        else:
-            self._spent += 1
-            self._invalid_outputs += fault is Fault.OUTPUT_INVALID
-            self.failed_at.add(endpoint)
+            return
+        self._spent += 1
+        self._invalid_outputs += fault is Fault.OUTPUT_INVALID
+        (self.rejected_at if fault in REJECTED_FOR_GOOD else self.failed_at).add(endpoint)
 
     def verdict(
         self,
@@ -64,6 +72,7 @@ class Progress:
         *,
         truncated: bool,
         others_left: bool,
+        others_open: bool,
         retry_after_s: float | None,
         limits: Limits,
         now: float,
@@ -79,6 +88,7 @@ class Progress:
                 schema_refusals=self._schema_refusals,
                 endpoints=len(self.allowed),
                 others_left=others_left,
+                others_open=others_open,
                 refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
                 patience_s=limits.patience_s,
                 retry_after_s=retry_after_s,
@@ -87,6 +97,5 @@ class Progress:
         )
 
     def start_over(self) -> None:
-        """All endpoints have failed it: all may try again."""
-        if self.allowed <= self.failed_at:
-            self.failed_at.clear()
+        """All endpoints that may take it may try again."""
+        self.failed_at.clear()

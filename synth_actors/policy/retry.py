@@ -37,6 +37,7 @@ Verdict = Again | Elsewhere | GiveUp
 
 REFUSED_BEFORE_WORK = frozenset({Fault.RATE_LIMITED, Fault.OVERLOADED, Fault.UNREACHABLE})
 FAILED_AFTER_ACCEPTANCE = frozenset({Fault.FAILED, Fault.TIMED_OUT})
+REJECTED_FOR_GOOD = frozenset({Fault.REJECTED, Fault.FATAL})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,8 @@ class Trial:
     invalid_outputs: int
     schema_refusals: int
     endpoints: int  # how many it may use
-    others_left: bool
+    others_left: bool  # endpoints that it has not tried and that are not out for good
+    others_open: bool  # such endpoints that take calls at the moment
     refused_for_s: float
     patience_s: float
     retry_after_s: float | None
@@ -73,7 +75,7 @@ def judge(trial: Trial) -> Verdict:
         return _after_failure(trial)
     if fault is Fault.OUTPUT_INVALID:
         return _after_invalid_output(trial)
-    if fault in (Fault.REJECTED, Fault.FATAL) and trial.others_left:
+    if fault in REJECTED_FOR_GOOD and trial.others_left:
         return Elsewhere()
     return GiveUp()
 
@@ -89,7 +91,7 @@ def _after_refusal(trial: Trial) -> Verdict:
 def _after_failure(trial: Trial) -> Verdict:
     if trial.spent >= trial.max_attempts:
         return GiveUp()
-    if trial.others_left:
+    if trial.others_open:  # a closed one is no better than another try here
         return Elsewhere()
     ceiling_s = min(FIRST_DELAY_S * 2.0 ** (trial.spent - 1), LONGEST_DELAY_S)
     return Again(ceiling_s * (0.5 + trial.jitter / 2))
@@ -99,4 +101,4 @@ def _after_invalid_output(trial: Trial) -> Verdict:
     exhausted = trial.spent >= trial.max_attempts or trial.invalid_outputs >= MAX_INVALID_OUTPUTS
     if trial.truncated or exhausted:
         return GiveUp()
-    return Elsewhere() if trial.others_left else Again(0.0)
+    return Elsewhere() if trial.others_open else Again(0.0)
