@@ -27,7 +27,9 @@ class Counted:
 
 
 async def test_outcomes_come_as_they_complete(autojump_clock: Any) -> None:
-    provider = ScriptedProvider(lambda call: Step(text=call.request.prompt or "", delay_s=float(call.request.prompt or 0)))
+    provider = ScriptedProvider(
+        lambda call: Step(text=call.request.prompt or "", delay_s=float(call.request.prompt or 0))
+    )
     async with open_engine(provider) as engine:
         async with engine.batch(["3", "1", "2"]) as outcomes:
             seen = [(o.index, o.response.text if o.response else None) async for o in outcomes]
@@ -37,7 +39,9 @@ async def test_outcomes_come_as_they_complete(autojump_clock: Any) -> None:
 
 
 async def test_a_list_of_outcomes_has_the_order_of_the_input(autojump_clock: Any) -> None:
-    provider = ScriptedProvider(lambda call: Step(text=call.request.prompt or "", delay_s=float(call.request.prompt or 0)))
+    provider = ScriptedProvider(
+        lambda call: Step(text=call.request.prompt or "", delay_s=float(call.request.prompt or 0))
+    )
     async with open_engine(provider) as engine:
         outcomes = await engine.generate_batch(["3", "1", Request(prompt="2"), "1"], max_tokens=7)
         assert [o.response.text if o.response else None for o in outcomes] == ["3", "1", "2", "1"]

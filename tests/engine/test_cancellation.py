@@ -10,10 +10,19 @@ import pytest
 import trio
 import trio.testing
 
-from synth_actors import Endpoint, Engine, EngineClosedError, EngineConfig, RateLimitedError, Request, Response, open_engine
+from synth_actors import (
+    Endpoint,
+    Engine,
+    EngineClosedError,
+    EngineConfig,
+    RateLimitedError,
+    Request,
+    Response,
+    open_engine,
+)
 from synth_actors.providers.base import Fault
 from synth_actors.testing import ScriptedProvider, Step
-from tests.engine.support import assert_idle, idle_problems
+from tests.engine.support import ONE_DOLLAR, assert_idle, dollar_endpoint, idle_problems, spent_usd
 from tests.stepping import every_cancellation
 
 CHUNKED = Step(text="abcd", chunks=4, gap_s=0.1, delay_s=0.1)
@@ -161,13 +170,10 @@ async def test_a_call_that_was_running_when_the_engine_closed_is_billed_by_the_c
 ) -> None:
     class Counting(ScriptedProvider):
         async def generate(self, call: Any, emit: Any) -> Any:
-            call.note_usage(self.usage)
+            call.note_usage(ONE_DOLLAR)
             return await super().generate(call, emit)
 
-    from tests.engine.support import ONE_DOLLAR, dollar_endpoint, spent_usd
-
     provider = Counting(lambda call: Step(delay_s=100))
-    provider.usage = ONE_DOLLAR  # type: ignore[attr-defined]
     errors: list[EngineClosedError] = []
 
     async def wait(engine: Engine) -> None:
