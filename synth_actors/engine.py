@@ -6,7 +6,7 @@ This is the face of it; how it is put together stands in `wiring.py`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Unpack, overload
 
 import trio
@@ -14,7 +14,7 @@ import trio
 from synth_actors.attempt_log import AttemptLog
 from synth_actors.batch import Outcomes, Requests, open_batch
 from synth_actors.config import Endpoint, EngineConfig
-from synth_actors.errors import ConfigError
+from synth_actors.errors import ConfigError, EngineClosedError
 from synth_actors.messages import Optimize, TakeSnapshot
 from synth_actors.providers.base import Provider
 from synth_actors.scopes import nursery_for_body
@@ -125,13 +125,14 @@ class Engine:
         self, send: trio.MemorySendChannel[Snapshot], stale: trio.MemoryReceiveChannel[Snapshot], interval_s: float
     ) -> None:
         due = trio.current_time()
-        while True:
-            due += interval_s
-            await trio.sleep_until(due)
-            snapshot = await self.metrics()
-            if send.statistics().current_buffer_used:
-                stale.receive_nowait()
-            send.send_nowait(snapshot)
+        with send, suppress(EngineClosedError, trio.BrokenResourceError):  # nothing to see, or nobody who looks
+            while True:
+                due += interval_s
+                await trio.sleep_until(due)
+                snapshot = await self.metrics()
+                if send.statistics().current_buffer_used:
+                    stale.receive_nowait()
+                send.send_nowait(snapshot)
 
     async def optimize(self) -> int:
         """Drop expired entries, give memory back to the system, and return how many resident bytes that freed."""

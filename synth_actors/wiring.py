@@ -17,12 +17,14 @@ places and C = `max_concurrency` tokens:
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from synth_actors import machine
 from synth_actors.actors.cache import CacheActor
@@ -51,6 +53,8 @@ from synth_actors.providers.prices import price_of
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import Counters
 from synth_actors.types import NO_USAGE
+
+logger = logging.getLogger("synth_actors")
 
 _SPARE = 64
 CLOSING_S = 2.0
@@ -197,18 +201,25 @@ class Wiring:
         with trio.move_on_after(self.config.drain_timeout_s):
             await self._close_router(drain=True)
 
+    @enable_ki_protection
     async def stop(self) -> None:
         """End everything, in order: door, backlog, attempts, router, cache, metrics, watchdog, connections."""
         assert self._supervisor is not None
         self._door.close(self.cause)
-        with trio.move_on_after(CLOSING_S, shield=True):
-            await self._close_router(drain=False)
-        for name in ("generators", "router", "cache", "metrics", "watchdog"):
-            await self._supervisor.stop(name)
+        try:
+            with trio.move_on_after(CLOSING_S, shield=True):
+                await self._close_router(drain=False)
+            for name in ("generators", "router", "cache", "metrics", "watchdog"):
+                await self._supervisor.stop(name)
+        finally:
+            self._supervisor.kill()  # has nothing to do unless a Ctrl-C came in between
+            await self._close_providers()
+
+    async def _close_providers(self) -> None:
         with trio.move_on_after(CLOSING_S, shield=True):
             async with trio.open_nursery() as nursery:
                 for provider in self._providers:
-                    nursery.start_soon(provider.aclose)
+                    nursery.start_soon(_close, provider)
 
     async def _close_router(self, *, drain: bool) -> None:
         message = CloseRouter(drain)
@@ -233,6 +244,13 @@ class Wiring:
             cost_usd=usage.cost_usd,
             samples_dropped=self._samples.dropped,
         )
+
+
+async def _close(provider: Provider) -> None:
+    try:
+        await provider.aclose()
+    except Exception as exc:  # closing comes last: what led to it must not be hidden by this
+        logger.warning("endpoint %s could not be closed: %r", provider.name, exc, exc_info=exc)
 
 
 def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:

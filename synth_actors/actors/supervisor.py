@@ -100,11 +100,16 @@ class Supervisor:
             self.cause = cause
         if self._on_end is not None:
             self._on_end(self.cause)
+        self.kill()
+        self._nursery.cancel_scope.cancel()
+
+    @enable_ki_protection
+    def kill(self) -> None:
+        """Answer everybody and cancel every actor, at once and in no order; those that were stopped already stay so."""
         for children in self._children.values():
             for child in children:
                 self._stop(child)
                 child.scope.cancel()
-        self._nursery.cancel_scope.cancel()
 
     def _stop(self, child: _Child) -> None:
         try:
