@@ -53,6 +53,7 @@ class FrontDoor:
             raise OverloadedError(message)
         await self._lot.park()  # whoever leaves hands the place over, so it is counted already
         if self._closed is not None:
+            self.waiting -= 1
             raise closed_error("the engine", self._closed.__cause__)
 
     def place_back(self) -> None:
@@ -65,6 +66,7 @@ class FrontDoor:
     def close(self, cause: BaseException | None) -> None:
         """Nobody enters any more; those parked are told."""
         self._closed = closed_error("the engine", cause)
+        self.waiting += len(self._lot)  # as if each had been handed a place: those who wake up give it back
         self._lot.unpark_all()
 
     def check_open(self) -> None:

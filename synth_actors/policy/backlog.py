@@ -20,6 +20,9 @@ class Queued(Protocol):
 
 Q = TypeVar("Q", bound=Queued)
 
+FEW = 64
+"""Dropped items that may stay in the queues, however short these are."""
+
 
 class Lane(Generic[Q]):
     """Requests that may go to `allowed`; `closed_since` is when the last of these closed, None while one is open."""
@@ -45,6 +48,7 @@ class Backlog(Generic[Q]):
     def __init__(self) -> None:
         self._lanes: dict[frozenset[str], Lane[Q]] = {}
         self.wanted = 0
+        self._dropped = 0  # since the queues were last cleared of them; those at a head went earlier
 
     def __len__(self) -> int:
         return self.wanted
@@ -70,6 +74,14 @@ class Backlog(Generic[Q]):
         """`item`, which is queued, is not wanted any more."""
         item.dropped = True
         self.wanted -= 1
+        self._dropped += 1
+        if self._dropped > max(self.wanted, FEW):  # rare enough to cost one step for each that was dropped
+            self._forget_dropped()
+
+    def _forget_dropped(self) -> None:
+        self._dropped = 0
+        for lane in self._lanes.values():
+            lane.queue = deque(item for item in lane.queue if not item.dropped)
 
     def lanes(self) -> Sequence[tuple[Lane[Q], Q]]:
         """The lanes that have somebody, with their heads, the oldest head first."""

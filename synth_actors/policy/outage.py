@@ -20,7 +20,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Every endpoint is paused or not yet proved again, or out for good; one may reopen at `reopens_at`, in `opens_in_s`.
+    """Every endpoint is paused, not yet proved again, or dead; one may reopen at `reopens_at`, in `opens_in_s`.
 
     `fault` is a refusal before work: that is what this is for whoever waits, also when other failures led to it.
     """
