@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+from synth_actors import AttemptLog, EngineConfig, GenerationError, OutputInvalidError, Request, open_engine
+from synth_actors.policy.cache_key import cache_key
+from synth_actors.providers.base import Call, Fault
+from synth_actors.testing import ScriptedProvider, Step
+from synth_actors.types import Answer, Usage
+from tests.engine.support import ONE_DOLLAR, assert_idle, dollar_endpoint, spent_usd
+
+
+class Recorder:
+    """Writes down what it hears, beside the calls that the provider hears of."""
+
+    def __init__(self, slow_s: float = 0.0) -> None:
+        self.heard: list[tuple[Any, ...]] = []
+        self.keys: set[bytes] = set()
+        self.slow_s = slow_s
+
+    async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
+        self.keys.add(key)
+        await trio.sleep(self.slow_s)
+        self.heard.append(("before", attempt, endpoint))
+
+    async def received(self, key: bytes, attempt: int, answer: Answer, usage: Usage) -> None:
+        self.keys.add(key)
+        await trio.sleep(self.slow_s)
+        self.heard.append(("received", attempt, answer.text, usage.cost_usd))
+
+    def provider(self, *steps: Step) -> ScriptedProvider:
+        plan = iter(steps)
+
+        def script(call: Call) -> Step:
+            self.heard.append(("call",))
+            return next(plan)
+
+        return ScriptedProvider(script)
+
+
+async def test_it_hears_of_every_call_before_it_and_of_every_whole_answer_after_it(autojump_clock: Any) -> None:
+    log = Recorder()
+    assert isinstance(log, AttemptLog)
+    request = Request(prompt="p", output_schema={"type": "object"})
+    provider = log.provider(Step(fault=Fault.FAILED), Step(text="no JSON"), Step(text="{}"))
+    async with open_engine(dollar_endpoint(provider), attempt_log=log) as engine:
+        await engine.generate(request)
+        assert (await engine.generate(request)).cached
+    assert log.heard == [
+        ("before", 1, "scripted"),
+        ("call",),
+        ("before", 2, "scripted"),
+        ("call",),
+        ("received", 2, "no JSON", 1.0),
+        ("before", 3, "scripted"),
+        ("call",),
+        ("received", 3, "{}", 1.0),
+    ]
+    assert log.keys == {cache_key(request)}
+
+
+async def test_a_failure_to_write_the_intent_fails_the_request_before_anything_is_sent() -> None:
+    class Broken(Recorder):
+        async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
+            raise OSError("disk full")
+
+    provider = ScriptedProvider()
+    async with open_engine(dollar_endpoint(provider), attempt_log=Broken()) as engine:
+        with pytest.raises(GenerationError, match="disk full") as caught:
+            await engine.generate("p")
+        assert isinstance(caught.value.__cause__, OSError)
+        assert not caught.value.retryable
+        assert provider.calls == []
+        assert spent_usd(engine) == 0.0
+        await assert_idle(engine)
+
+
+async def test_a_failure_to_write_the_answer_fails_the_request_and_keeps_the_bill() -> None:
+    class Broken(Recorder):
+        async def received(self, key: bytes, attempt: int, answer: Answer, usage: Usage) -> None:
+            raise OSError("disk full")
+
+    provider = ScriptedProvider()
+    async with open_engine(dollar_endpoint(provider), attempt_log=Broken()) as engine:
+        with pytest.raises(GenerationError, match="disk full") as caught:
+            await engine.generate("p")
+        assert caught.value.usage is not None
+        assert caught.value.usage.cost_usd == spent_usd(engine) == 1.0
+        assert len(provider.calls) == 1
+        await assert_idle(engine)
+
+
+async def test_a_paid_answer_is_written_down_although_its_caller_has_left(autojump_clock: Any) -> None:
+    log = Recorder(slow_s=5.0)
+    async with open_engine(log.provider(Step(text="paid")), attempt_log=log) as engine:
+        with trio.move_on_after(7.0):
+            await engine.generate("p")
+        assert trio.current_time() == 7.0
+        await trio.sleep(5.0)
+        assert [entry[:3] for entry in log.heard][-1] == ("received", 1, "paid")
+        await assert_idle(engine)
+
+
+async def test_a_paid_answer_is_written_down_although_the_engine_was_cancelled(autojump_clock: Any) -> None:
+    log = Recorder(slow_s=5.0)
+    with trio.move_on_after(7.0):
+        async with open_engine(log.provider(Step(text="paid")), attempt_log=log) as engine:
+            await engine.generate("p")
+    assert trio.current_time() == 10.0
+    assert [entry[0] for entry in log.heard] == ["before", "call", "received"]
+
+
+async def test_a_caller_who_leaves_before_the_intent_is_written_pays_nothing(autojump_clock: Any) -> None:
+    log = Recorder(slow_s=5.0)
+    async with open_engine(log.provider(), attempt_log=log) as engine:
+        with trio.move_on_after(2.0):
+            await engine.generate("p")
+        await assert_idle(engine)
+    assert log.heard == []
+
+
+async def test_a_slow_log_slows_calls_and_its_time_is_not_the_attempts(autojump_clock: Any) -> None:
+    from synth_actors import Endpoint
+
+    log = Recorder(slow_s=10.0)
+    endpoint = Endpoint(provider=log.provider(Step(delay_s=4.0)), name="e", attempt_timeout_s=5.0)
+    async with open_engine(endpoint, attempt_log=log) as engine:
+        response = await engine.generate("p")
+        assert (response.timings.service_s, response.timings.total_s) == (4.0, 24.0)
+
+
+async def test_an_invalid_answer_is_written_down_too() -> None:
+    log = Recorder()
+    provider = log.provider(Step(text="cut", stop_reason="max_tokens", usage=ONE_DOLLAR))
+    async with open_engine(dollar_endpoint(provider), EngineConfig(), attempt_log=log) as engine:
+        with pytest.raises(OutputInvalidError):
+            await engine.generate("p", output_schema={"type": "object"})
+    assert log.heard[-1] == ("received", 1, "cut", 1.0)
