@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from synth_actors.frozen import quick_init
 from synth_actors.usage import NO_USAGE as NO_USAGE
 from synth_actors.usage import Usage as Usage
 from synth_actors.validated import Validated
@@ -123,6 +124,7 @@ class Request(Validated):
         return (Message(role="user", content=self.prompt or ""),)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Where the time of one response went.
@@ -137,6 +139,7 @@ class Timings:
     total_s: float
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """One whole answer of an endpoint: what is cached and what every waiter of a flight shares."""
@@ -147,6 +150,7 @@ class Answer:
     model: str
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a request came to.
@@ -198,6 +202,7 @@ class Response:
         return f"<Response {self.request_id} {self.source} from {self.endpoint}: {shown!r}>"
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """One piece of streamed text; `index` counts from 0 within the stream."""
@@ -206,6 +211,7 @@ class Chunk:
     index: int
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one request of a batch came to: `response` or `error`, the other is None.  `index` counts from 0."""

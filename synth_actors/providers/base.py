@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
+from synth_actors.frozen import quick_init
 from synth_actors.types import NO_USAGE, Request, StopReason, Usage
 
 Emit = Callable[[str], None]
@@ -59,6 +60,7 @@ def _note_nothing(_usage: Usage) -> None:
     """Nobody counts."""
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """What one attempt asks a provider for.
@@ -73,6 +75,7 @@ class Call:
     note_usage: Callable[[Usage], None] = _note_nothing
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
     """A whole answer, returned only when the server's terminal event arrived.
