@@ -84,7 +84,11 @@ class RowsFormat:
         Raises:
             ValueError: `text` is no JSON, or holds no array of rows.
         """
-        return _rows_of(pydantic_core.from_json(_unfenced(text), allow_inf_nan=False))
+        try:
+            answer = pydantic_core.from_json(_unfenced(text), allow_inf_nan=False)
+        except ValueError as exc:
+            raise ValueError(f'the answer is no JSON ({exc}); asked for was {{"rows": [...]}}') from None
+        return _rows_of(answer)
 
 
 def whole_rows(text: str) -> list[Any]:
