@@ -12,6 +12,8 @@ from synth_actors.snapshot import LatencySummary, Snapshot
 from synth_actors.types import Usage
 
 MAX_REASONS_SHOWN = 5
+LEAST_DISTINCT = 0.95
+"""Distinct rows per row below which the summary warns: the job is complete, but perhaps of little use."""
 
 
 def summary(ending: Ending, sink: Sink, target: str) -> str:
@@ -37,6 +39,10 @@ def _rows(report: RowsReport, sink: Sink) -> Iterator[tuple[str, str]]:
     text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
     text += f", {report.invalid} invalid refused"
     yield "rows", text
+    distinct = report.valid - report.duplicates
+    if distinct < LEAST_DISTINCT * report.valid:
+        share = f"{distinct} of {report.valid} rows ({distinct / report.valid:.1%})"
+        yield "distinct", f"only {share}: the model repeats itself; raise --temperature or say more in --instructions"
     if report.missing:
         reasons = list(report.missing_reasons.items())
         for reason, count in reasons[:MAX_REASONS_SHOWN]:
@@ -52,7 +58,7 @@ def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]
     yield "requests", f"{report.requests}{failed}; {_latency(snapshot.latency['response'])}"
     cache = snapshot.cache
     yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
-    yield "tokens", f"{report.usage.input_tokens:,} in, {report.usage.output_tokens:,} out; cost {_cost(report.usage)}"
+    yield "tokens", f"{_tokens(report.usage)}; cost {_cost(report.usage)}"
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
     found = analyze(snapshot).bottlenecks
@@ -69,6 +75,11 @@ def _latency(series: LatencySummary) -> str:
 
 def _seconds(value: float) -> str:
     return f"{value * 1000:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _tokens(usage: Usage) -> str:
+    cached = f" and {usage.cache_read_tokens:,} from the server's cache" if usage.cache_read_tokens else ""
+    return f"{usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out"
 
 
 def _cost(usage: Usage) -> str:
