@@ -92,7 +92,7 @@ def parse_json(text: bytes | str, report: Reporter) -> dict[str, Any]:
 async def events_of(response: httpx2.Response, report: Reporter) -> AsyncIterator[AsyncGenerator[Event, None]]:
     """The events of a streamed answer, which the caller closes."""
     kind = response.headers.get("content-type", "")
-    if "json" in kind or "html" in kind:  # an error page, or a server that ignores `stream`
+    if "json" in kind or "html" in kind:  # an error page; a whole answer never comes here
         raise _no_stream(kind, await response.aread(), report)
     async with aclosing(_events(response, report)) as events:
         yield events

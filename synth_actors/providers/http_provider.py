@@ -165,7 +165,10 @@ class HttpProvider(ABC):
     async def _fetch(self, body: dict[str, Any], progress: Progress) -> None:
         response = await self._post(self._encoded(body), stream=False)
         self._check_status(response, progress)
-        answer = parse_json(response.content, self._report)
+        self._read_whole(response.content, progress)
+
+    def _read_whole(self, content: bytes, progress: Progress) -> None:
+        answer = parse_json(content, self._report)
         if answer.get("error") or answer.get("type") == "error":
             raise self._report.of_body(answer)
         self._read_answer(answer, progress)
@@ -176,6 +179,9 @@ class HttpProvider(ABC):
             if response.status_code >= 300:
                 await response.aread()
                 self._check_status(response, progress)
+            if response.headers.get("content-type", "").startswith("application/json"):
+                self._read_whole(await response.aread(), progress)  # a server that does not stream
+                return
             async with events_of(response, self._report) as events:
                 async for event in events:
                     self._read_event(event, progress)

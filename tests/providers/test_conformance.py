@@ -84,6 +84,16 @@ async def test_a_streamed_answer_is_emitted_piece_by_piece_and_is_the_same_whole
     assert server.last.body["stream"] is True
 
 
+async def test_a_whole_answer_where_a_stream_was_asked_for_is_emitted_in_one_piece(
+    dialect: Dialect, server: Server, provider: HttpProvider
+) -> None:
+    server.answer = lambda _: json_reply(dialect.whole())
+    pieces: list[str] = []
+    completion = await provider.generate(call(), pieces.append)
+    assert completion == Completion(text=TEXT, stop_reason="end", usage=USED, model=dialect.model)
+    assert pieces == [TEXT]
+
+
 async def test_the_usage_so_far_is_told_before_a_stream_is_cut_off(
     dialect: Dialect, server: Server, provider: HttpProvider
 ) -> None:
@@ -263,9 +273,11 @@ async def test_an_error_object_inside_a_200_is_an_error(
         b'{"content": [{"type": "text", "text": 5}], "stop_reason": "end_turn"}',
     ],
 )
-async def test_a_200_of_the_wrong_shape_is_a_failure(server: Server, provider: HttpProvider, body: bytes) -> None:
+async def test_a_200_of_the_wrong_shape_is_a_failure(
+    server: Server, provider: HttpProvider, streamed: bool, body: bytes
+) -> None:
     server.answer = lambda _: Reply(body=body, headers={"content-type": "application/json"})
-    assert (await failure(provider)).fault is Fault.FAILED
+    assert (await failure(provider, streamed)).fault is Fault.FAILED
 
 
 @pytest.mark.parametrize("data", ["{nonsense", "[]", "5", "\x00", '{"type": "content_block_delta", "choices": 5}'])
