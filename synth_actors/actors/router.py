@@ -291,9 +291,9 @@ class RouterActor(Decider[RouterMessage]):
         endpoint = self._endpoints[attempt.endpoint]
         job.progress.note(fault, endpoint.name, now)
         if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
-            logger.error("endpoint %s is out for good: %s", endpoint.name, failure.message)
+            logger.error("%s; it gets no more calls", failure.message)
         elif fault in REFUSED_BEFORE_WORK:
-            logger.info("endpoint %s refused a call: %s", endpoint.name, failure.message)
+            logger.info("%s; it takes no call for a while", failure.message)
         endpoint.failed(
             FailedCall(
                 fault=fault,

@@ -45,11 +45,11 @@ def outlook(endpoints: Sequence[EndpointState], now: float) -> Outlook:
     """What the endpoints of one lane promise."""
     fatal = [e for e in endpoints if e.breaker.fatal_reason is not None]
     if len(fatal) == len(endpoints):
-        return Dead("; ".join(f"{e.name}: {e.breaker.fatal_reason}" for e in fatal))
+        return Dead("; ".join(str(e.breaker.fatal_reason) for e in fatal))  # each reason names its endpoint
     alive = [e for e in endpoints if e.breaker.fatal_reason is None]
     due = min((e.breaker.reopens_at for e in alive if e.breaker.reopens_at > now), default=inf)
     if not all(e.breaker.is_closed(now) for e in alive):
         return Open(due)
     first = min(alive, key=lambda e: (e.breaker.reopens_at, e.rank))
     fault = first.last_fault if first.last_fault in REFUSED_BEFORE_WORK else Fault.OVERLOADED  # closed is as good
-    return Closed(due, None if due == inf else due - now, fault, f"{first.name}: {first.last_message}")
+    return Closed(due, None if due == inf else due - now, fault, first.last_message)
