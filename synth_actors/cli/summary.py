@@ -22,7 +22,7 @@ def summary(ending: Ending, sink: Sink, target: str) -> str:
     rate = sink.rows / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
     place = _place(ending, target)
     lines = [f"{report.valid} of {report.asked} rows in {ending.elapsed_s:.2f} s ({rate:,.1f} rows/s){place}"]
-    lines += [f"  {name:<11}{text}" for name, text in _rows(report, sink)]
+    lines += [f"  {name:<11}{text}" for name, text in _rows(ending, sink)]
     if ending.snapshot is not None:
         lines += [f"  {name:<11}{text}" for name, text in _engine(ending.snapshot, report)]
     return "\n".join(lines)
@@ -35,7 +35,8 @@ def _place(ending: Ending, target: str) -> str:
     return f" -> {ending.kept}" if ending.kept is not None else ""
 
 
-def _rows(report: RowsReport, sink: Sink) -> Iterator[tuple[str, str]]:
+def _rows(ending: Ending, sink: Sink) -> Iterator[tuple[str, str]]:
+    report = ending.report
     text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
     text += f", {report.invalid} invalid refused"
     yield "rows", text
@@ -43,14 +44,18 @@ def _rows(report: RowsReport, sink: Sink) -> Iterator[tuple[str, str]]:
     if distinct < LEAST_DISTINCT * report.valid:
         share = f"{distinct} of {report.valid} rows ({distinct / report.valid:.1%})"
         yield "distinct", f"only {share}: the model repeats itself; raise --temperature or say more in --instructions"
-    if report.missing:
-        reasons = list(report.missing_reasons.items())
-        for reason, count in reasons[:MAX_REASONS_SHOWN]:
-            yield "missing", f"{count}: {' '.join(reason.split())}"
-        if len(reasons) > MAX_REASONS_SHOWN:
-            yield "missing", f"{sum(count for _, count in reasons[MAX_REASONS_SHOWN:])}: other reasons"
+    yield from (("missing", text) for text in _missing(report, stopped_by=str(ending.error)))
     if sink.encoder.left_out:
         yield "left out", f"{sink.encoder.left_out} rows had keys without a column; .jsonl keeps them"
+
+
+def _missing(report: RowsReport, stopped_by: str) -> Iterator[str]:
+    reasons = list(report.missing_reasons.items())
+    for reason, count in reasons[:MAX_REASONS_SHOWN]:
+        said_last = "the job was stopped, for the reason in the last line"
+        yield f"{count}: {said_last if reason == stopped_by else ' '.join(reason.split())}"
+    if len(reasons) > MAX_REASONS_SHOWN:
+        yield f"{sum(count for _, count in reasons[MAX_REASONS_SHOWN:])}: other reasons"
 
 
 def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]:
