@@ -128,9 +128,7 @@ async def test_rows_through_llama_cpp_are_counted_and_what_is_no_row_is_none(
     llama = Llama(llama_server_url)
     schema = {"type": "integer", "minimum": 0, "maximum": 99}
     async with (
-        open_engine(
-            [llama_endpoint(kind, llama.url, streamed=streamed)], EngineConfig(max_concurrency=8)
-        ) as engine,
+        open_engine([llama_endpoint(kind, llama.url, streamed=streamed)], EngineConfig(max_concurrency=8)) as engine,
         generate_rows(engine, schema, 6, rows_per_request=3, max_tokens=60, max_attempts=2) as rows,
     ):
         made = [row async for row in rows]
