@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import TypeVar
 
 import trio
 
 from synth_actors.errors import SynthActorsError
-from synth_actors.scopes import nursery_for_body
+from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.types import Outcome, Response
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
                 send.send_nowait(outcome)
 
 
-@asynccontextmanager
+@whole_context
 async def open_batch(requests: Requests[T], generate: Generate[T], room: int) -> AsyncIterator[Outcomes]:
     """Make `requests` with `generate`, at most `room` between the input and the reader."""
     outcomes = Outcomes(room)

@@ -6,7 +6,7 @@ This is the face of it; how it is put together stands in `wiring.py`.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Unpack, overload
 
 import trio
@@ -17,7 +17,7 @@ from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.errors import ConfigError, EngineClosedError
 from synth_actors.messages import Optimize, TakeSnapshot
 from synth_actors.providers.base import Provider
-from synth_actors.scopes import nursery_for_body
+from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.snapshot import Snapshot
 from synth_actors.stream import ResponseStream
 from synth_actors.types import Outcome, Request, RequestFields, Response
@@ -57,7 +57,7 @@ class Engine:
     def stream(
         self, request: str, /, **fields: Unpack[RequestFields]
     ) -> AbstractAsyncContextManager[ResponseStream]: ...
-    @asynccontextmanager
+    @whole_context
     async def stream(self, request: Request | str, /, **fields: Any) -> AsyncIterator[ResponseStream]:
         """Read an answer while it is made: an async context manager that gives a `ReceiveChannel` of `Chunk`.
 
@@ -73,7 +73,7 @@ class Engine:
         finally:
             stream.close()
 
-    @asynccontextmanager
+    @whole_context
     async def batch(
         self, requests: Requests[Request | str], **fields: Unpack[RequestFields]
     ) -> AsyncIterator[Outcomes]:
@@ -105,7 +105,7 @@ class Engine:
         snapshot: Snapshot = await self._wiring.metrics.ask(TakeSnapshot())
         return snapshot
 
-    @asynccontextmanager
+    @whole_context
     async def watch_metrics(self, interval_s: float = 1.0) -> AsyncIterator[trio.MemoryReceiveChannel[Snapshot]]:
         """A snapshot every `interval_s` seconds: an async context manager that gives a `ReceiveChannel`.
 
@@ -143,7 +143,7 @@ class Engine:
         return f"<Engine {self._wiring!r}>"
 
 
-@asynccontextmanager
+@whole_context
 async def open_engine(
     endpoints: str | Endpoint | Provider | Sequence[str | Endpoint | Provider],
     config: EngineConfig | None = None,
@@ -163,8 +163,8 @@ async def open_engine(
     wiring = Wiring(endpoints, config or EngineConfig(), attempt_log)
     try:
         async with nursery_for_body() as nursery:
-            wiring.start(nursery)
             try:
+                wiring.start(nursery)
                 yield Engine(wiring)
                 await wiring.drain()
             finally:

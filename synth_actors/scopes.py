@@ -1,14 +1,54 @@
-"""How does a background task live exactly as long as a body, whose exceptions leave as themselves?"""
+"""How does a background task live exactly as long as a body, whose exceptions leave as themselves?
+
+And how is it ended, and everybody told, when Ctrl-C comes while the body is entered or left?
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import wraps
+from types import TracebackType
+from typing import ParamSpec, TypeVar
 
 import trio
+from trio.lowlevel import enable_ki_protection
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-@asynccontextmanager
+class _Whole(AbstractAsyncContextManager[T]):
+    """A context manager whose two ends Ctrl-C reaches at their checkpoints only, not between two lines."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: AbstractAsyncContextManager[T]) -> None:
+        self._inner = inner
+
+    @enable_ki_protection
+    async def __aenter__(self) -> T:
+        return await self._inner.__aenter__()
+
+    @enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._inner.__aexit__(kind, exc, trace)
+
+
+def whole_context(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
+    """`asynccontextmanager`, but Ctrl-C cannot tear the clean-up, also not in `contextlib`; the body feels it as ever."""
+    manager = asynccontextmanager(function)
+
+    @wraps(function)
+    def make(*args: P.args, **fields: P.kwargs) -> AbstractAsyncContextManager[T]:
+        return _Whole(manager(*args, **fields))
+
+    return make
+
+
+@whole_context
 async def nursery_for_body() -> AsyncIterator[trio.Nursery]:
     """A nursery that is cancelled when the body ends; what the body raises leaves as itself, not in a group.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from synth_actors.errors import GenerationError
 from synth_actors.feed import Texts
@@ -49,6 +50,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             front.hand_over(lookup)
         return cls(front, lookup, hit)
 
+    @enable_ki_protection
     async def receive(self) -> Chunk:
         """The next chunk.
 
@@ -66,6 +68,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             await self._wait()
         return chunk
 
+    @enable_ki_protection
     async def response(self) -> Response:
         """The final response: usage, cost, validated data.  Does not need the chunks to be read.
 
@@ -91,6 +94,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self.close()
         await trio.lowlevel.checkpoint()
 
+    @enable_ki_protection
     def close(self) -> None:
         """Leave the stream, without a checkpoint."""
         if self._closed:

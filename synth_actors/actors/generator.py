@@ -81,10 +81,10 @@ class GeneratorActor(Worker[Generate]):
             if not isinstance(exc, Exception):
                 raise
         finally:
-            taping.close(result)
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
             self._router.send(Finished(attempt, result))
+            taping.close(result)
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
