@@ -6,6 +6,7 @@ Every part is validated once, when it is made; what cannot be honoured yet is re
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
@@ -16,6 +17,8 @@ from synth_actors.validated import Validated
 
 Routing = Literal["preference", "least_loaded", "fastest", "cheapest", "weighted"]
 PROVIDERS = ("local", "anthropic", "openai")
+_ADDRESS_WITHOUT_SCHEME = re.compile(r"@(?P<address>(localhost|[\w.-]+:\d+)(/.*)?)$")
+"""Taken for a part of the model's name, it would send the prompts, and the key, to the provider's own service."""
 
 
 class Price(Validated):
@@ -129,6 +132,8 @@ class Endpoint(Validated):
             raise ConfigError(f"endpoint {text!r}: write {right!r}, with a colon after the provider")
         if provider not in PROVIDERS:
             raise ConfigError(f"endpoint {text!r}: {_unknown_provider(provider)}")
+        if (address := _ADDRESS_WITHOUT_SCHEME.search(model)) is not None:
+            raise ConfigError(f"endpoint {text!r}: write the address as {'@http://' + address['address']!r}")
         return cls(provider=provider, model=model, base_url=base_url)
 
 
