@@ -53,6 +53,7 @@ def make_rows(flags: Flags, *, dry_run: bool) -> int:
     """
     plan = _decide(flags)
     schema = _row_schema(flags.schema, plan)
+    _check_for_local(flags.schema, plan, schema)
     if dry_run:
         check_target(flags.output, schema, overwrite=flags.overwrite)
         trio.run(_open_and_close, plan.settings)
@@ -96,6 +97,18 @@ def _row_schema(argument: str, plan: Run) -> RowSchema:
     except ConfigError as exc:
         _, _, reason = str(exc).partition(": ")
         raise ConfigError(f"SCHEMA {argument}: {reason}") from None
+
+
+def _check_for_local(argument: str, plan: Run, schema: RowSchema) -> None:
+    """What the offline provider cannot honour is said with its place in the user's schema, not in that of a request."""
+    if all(endpoint.provider != "local" for endpoint in plan.settings.endpoints):
+        return
+    from synth_actors.providers.local import check_schema
+
+    try:
+        check_schema(schema.json_schema)
+    except ConfigError as exc:
+        raise ConfigError(f"SCHEMA {argument}: {exc}") from None
 
 
 async def _open_and_close(settings: Settings) -> None:

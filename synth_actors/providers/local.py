@@ -11,7 +11,7 @@ use to anybody, and here it costs nothing. `stop` ends both where it says.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -74,6 +74,23 @@ class LocalProvider:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def check_schema(json_schema: Mapping[str, Any]) -> None:
+    """Whether documents can be made for a schema, as far as that is known without making one.
+
+    Raises:
+        ConfigError: they cannot; it names the keyword and its path.
+    """
+    from synth_actors.sampling.errors import SchemaError
+    from synth_actors.sampling.sampler import sampler_for
+
+    try:
+        sampler_for(json_schema)
+    except SchemaError as exc:
+        where = f"{exc.keyword!r} at #{exc.path}"
+        remedy = "change the schema, or use another endpoint than 'local'"
+        raise ConfigError(f"'local' cannot honour {where}: {exc.reason}; {remedy}") from exc
 
 
 async def _text(call: Call) -> tuple[str, StopReason]:
