@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from synth_actors.errors import ConfigError
 
@@ -67,7 +67,11 @@ def _dumped(document: Mapping[str, Any], option: int) -> bytes:
 
 @lru_cache(maxsize=256)
 def _of_model(model: type[BaseModel]) -> Output:
-    json_schema = model.model_json_schema()
+    try:
+        json_schema = model.model_json_schema()
+    except PydanticUserError as exc:  # a field that JSON cannot hold, a type that is not defined yet
+        reason = str(exc).splitlines()[0]
+        raise ConfigError(f"output_schema: {model.__name__} has no JSON Schema: {reason}; change that field") from None
 
     def parse(text: str) -> BaseModel:
         try:
