@@ -38,7 +38,7 @@ class _Whole(AbstractAsyncContextManager[T]):
 
 
 def whole_context(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
-    """`asynccontextmanager`, but Ctrl-C cannot tear the clean-up, also not in `contextlib`; the body feels it as ever."""
+    """`asynccontextmanager`, but Ctrl-C cannot tear the clean-up, also not in `contextlib`; the body feels it."""
     manager = asynccontextmanager(function)
 
     @wraps(function)
