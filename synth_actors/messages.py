@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 from typing import Any
 
 import trio
@@ -120,8 +121,21 @@ class Attempt:
     dispatched_at: float
     is_probe: bool
     reserved_usd: float
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    abandoned: bool = False  # cancelled from outside: not the fault of the endpoint
+    deadline: float = inf  # of the call, moved by the generator; the router looks whether it is over
+    scope: trio.CancelScope | None = None  # while a generator makes it
+    cancelled: bool = False
+    abandoned: bool = False  # cancelled because nobody wants it: not the fault of the endpoint
+
+    def abandon(self) -> None:
+        """Nobody wants it any more."""
+        self.abandoned = True
+        self.cancel()
+
+    def cancel(self) -> None:
+        """End the call if it runs; if it has not begun, it never will."""
+        self.cancelled = True
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 @dataclass(slots=True, eq=False)

@@ -127,6 +127,7 @@ class Wiring:
         limits = Limits(
             max_attempts=config.max_attempts,
             patience_s=config.outage_patience_s,
+            shortest_timeout_s=min(_shortest_timeout_s(endpoint) for endpoint in self._endpoints),
             jitter=random.Random().random,  # spreads the retries of many processes; nothing that is kept depends on it
         )
         return RouterActor(
@@ -251,6 +252,10 @@ async def _close(provider: Provider) -> None:
         await provider.aclose()
     except Exception as exc:  # closing comes last: what led to it must not be hidden by this
         logger.warning("endpoint %s could not be closed: %r", provider.name, exc, exc_info=exc)
+
+
+def _shortest_timeout_s(endpoint: Endpoint) -> float:
+    return min(endpoint.first_token_timeout_s, endpoint.idle_timeout_s, endpoint.attempt_timeout_s)
 
 
 def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:

@@ -61,26 +61,36 @@ class GeneratorActor(Worker[Generate]):
         self._idle = idle
         self._now = trio.lowlevel.current_clock().current_time
 
+    async def run(self) -> None:
+        """Make attempts until cancelled.
+
+        Entering a cancel scope costs more than most of what an actor does, so one stays open over many attempts, until
+        one of them is cancelled.
+        """
+        while True:
+            with trio.CancelScope() as self._scope:
+                await super().run()
+
     async def handle(self, message: Generate) -> None:
         """Make the attempt; whatever happens, give back the token and report."""
         attempt = message.attempt
         line = self._lines[attempt.endpoint]
         taping = _Taping(attempt, line, self._now)
         self._in_hand.clear()  # from here on the `finally` answers for it
-        result: Success | Failure = taping.stopped()
+        attempt.scope = self._scope
+        result: Success | Failure | None = None
         try:
-            if self._log is None:  # else the time starts when the intent is written down
-                taping.begin()
-            with attempt.scope:
-                await trio.lowlevel.checkpoint_if_cancelled()  # dropped before it began: nothing is sent
-                result = await self._attempt(attempt, line, taping)
-            if attempt.scope.cancelled_caught:
-                result = taping.cut_off()
-        except BaseException as exc:
+            result = await self._attempt(attempt, line, taping)
+        except Exception as exc:  # noqa: BLE001  (a provider's bug fails this request and nothing else)
             result = taping.crashed(exc)
-            if not isinstance(exc, Exception):
+        except (trio.Cancelled, BaseExceptionGroup):
+            if not attempt.cancelled:  # by somebody above
                 raise
+            result = taping.cut_off()  # nothing is lost: the next `receive` raises it again
         finally:
+            attempt.scope = None
+            if result is None:  # it ended from above
+                result = taping.stopped()
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
             self._router.send(Finished(attempt, result))
@@ -96,9 +106,12 @@ class GeneratorActor(Worker[Generate]):
         super().on_stop(unread, cause)
 
     async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if attempt.cancelled:  # before it began: nothing is sent
+            return taping.cut_off()
         if self._log is not None:
             await self._log.before_send(attempt.route.key, attempt.number, line.name)
-            taping.begin()
+        taping.begin()  # with a log, the time starts when the intent is written down
         schema = attempt.output.json_schema if attempt.output else None
         call = Call(request=attempt.route.request, json_schema=schema, note_usage=taping.note_usage)
         try:
@@ -151,7 +164,7 @@ class _Taping:
         self._line = line
         self._now = now
         self._texts: Texts | None = None
-        self.begun_at = now()
+        self.begun_at = attempt.dispatched_at
         self.ttft_s: float | None = None
         self.usage = NO_USAGE
 
@@ -168,7 +181,7 @@ class _Taping:
         if attempt.streamed:
             self._texts = attempt.route.feed.begin(line.name, attempt.route.usage)
             limit_s = min(limit_s, line.first_token_timeout_s)
-        attempt.scope.deadline = now + limit_s
+        attempt.deadline = now + limit_s
 
     def emit(self, text: str) -> None:
         """A piece of text arrived: pass it on, and wait for the next one no longer than the idle timeout."""
@@ -179,7 +192,7 @@ class _Taping:
             self.ttft_s = now - self._attempt.dispatched_at
         self._texts.pieces.append(text)
         whole = self.begun_at + self._line.attempt_timeout_s
-        self._attempt.scope.deadline = min(whole, now + self._line.idle_timeout_s)
+        self._attempt.deadline = min(whole, now + self._line.idle_timeout_s)
         self._attempt.route.feed.wake()
 
     def note_usage(self, usage: Usage) -> None:
@@ -210,10 +223,8 @@ class _Taping:
         fault = Fault.OUTPUT_INVALID
         return Failure(fault, message, self._line.name, self.usage, completion.text, truncated=truncated)
 
-    def crashed(self, exc: BaseException) -> Failure:
+    def crashed(self, exc: Exception) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""
-        if not isinstance(exc, Exception):
-            return self.stopped()
         logger.warning("endpoint %s raised %r", self._line.name, exc, exc_info=exc)
         message = f"{self._line.name}: unexpected {type(exc).__name__}: {exc}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
@@ -224,7 +235,7 @@ class _Taping:
         return Failure(Ended.CLOSED, message, self._line.name, self.usage, self.partial)
 
     def cut_off(self) -> Failure:
-        """The attempt's scope was cancelled: from outside, or by one of the deadlines."""
+        """The attempt was cancelled: because nobody wants it, or because one of its deadlines has come."""
         attempt, line = self._attempt, self._line
         if attempt.abandoned:
             message = "nobody waited for this attempt any more"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Protocol, assert_never
@@ -33,6 +33,7 @@ from synth_actors.policy.backlog import Backlog, Lane
 from synth_actors.policy.budget import Budget, Reservation
 from synth_actors.policy.endpoints import EndpointState, FailedCall
 from synth_actors.policy.outage import Closed, Dead, Open, outlook
+from synth_actors.policy.overdue import Overdue
 from synth_actors.policy.pricing import upper_estimate_usd
 from synth_actors.policy.progress import Limits, Progress
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
@@ -54,7 +55,6 @@ class Pool(Protocol):
 
     def generate(self, attempt: Attempt) -> None:
         """Have `attempt` made by an idle generator, or by a new one."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +97,7 @@ class RouterActor(Decider[RouterMessage]):
         self._choose = strategy
         self._budget = budget
         self._limits = limits
+        self._overdue = Overdue(limits.shortest_timeout_s)
         self._backlog: Backlog[_Job] = Backlog()
         self._delayed: list[tuple[float, int, _Job]] = []
         self._jobs: dict[Route, _Job] = {}
@@ -125,19 +126,20 @@ class RouterActor(Decider[RouterMessage]):
         self._dispatch(now)
 
     def next_wakeup(self) -> float:
-        """When a delayed request, a paused endpoint or somebody's patience is due."""
+        """When a deadline, a delayed request, a paused endpoint or somebody's patience is due."""
         return self._due
 
     def wake(self) -> None:
-        """Something is due; `_dispatch` finds out what."""
-        self._dispatch(self._now())
+        """Something is due: an attempt's deadline, or what `_dispatch` finds."""
+        now = self._now()
+        for attempt in self._overdue.look(self._running(), now):
+            attempt.cancel()
+        self._dispatch(now)
 
     def on_stop(self, unread: list[RouterMessage], cause: BaseException | None) -> None:
         """Cancel what runs.  Who waits is answered by the cache, which stops after this actor."""
-        for job in self._jobs.values():
-            if job.attempt is not None:
-                job.attempt.abandoned = True
-                job.attempt.scope.cancel()
+        for attempt in self._running():
+            attempt.abandon()
         if self._leaving is not None and not self._leaving.answered:
             self._leaving.send(False)
         super().on_stop(unread, cause)
@@ -162,8 +164,7 @@ class RouterActor(Decider[RouterMessage]):
         if job is None:
             return
         if job.attempt is not None:  # its `Finished` will come
-            job.attempt.abandoned = True
-            job.attempt.scope.cancel()
+            job.attempt.abandon()
             return
         del self._jobs[route]
         self._abandoned += 1
@@ -189,8 +190,7 @@ class RouterActor(Decider[RouterMessage]):
     def _stop_all(self) -> None:
         for job in list(self._jobs.values()):
             if job.attempt is not None:  # ends when its `Finished` comes
-                job.attempt.abandoned = True
-                job.attempt.scope.cancel()
+                job.attempt.abandon()
                 continue
             if job.waiting:
                 self._backlog.drop(job)
@@ -206,7 +206,8 @@ class RouterActor(Decider[RouterMessage]):
             self._release_delayed(now)
         while self._backlog.wanted and self._in_flight < self._cap and self._dispatch_one(now):
             pass
-        self._due = self._next_due(now) if self._backlog.wanted or self._delayed else inf
+        waits = self._backlog.wanted or self._delayed
+        self._due = min(self._overdue.look_at, self._next_due(now)) if waits else self._overdue.look_at
 
     def _release_delayed(self, now: float) -> None:
         while self._delayed and self._delayed[0][0] <= now:
@@ -226,7 +227,9 @@ class RouterActor(Decider[RouterMessage]):
 
     def _send(self, job: _Job, endpoint: EndpointState, now: float) -> bool:
         """Send `job` to `endpoint`; False when the budget says to wait for what is under way."""
-        estimate_usd = self._estimate_usd(job.route, endpoint)
+        estimate_usd = 0.0
+        if self._budget.limit_usd is not None and endpoint.price is not None:
+            estimate_usd = upper_estimate_usd(job.route.request, job.route.output, endpoint.price)
         match self._budget.reserve(estimate_usd):
             case Reservation.GRANTED:
                 self._start(job, endpoint, estimate_usd, now)
@@ -240,29 +243,24 @@ class RouterActor(Decider[RouterMessage]):
 
     def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
-        job.route.calls += 1
+        route = job.route
+        route.calls += 1
         endpoint.in_flight += 1
         endpoint.attempts += 1
         job.attempt = attempt = Attempt(
-            route=job.route,
-            number=job.route.calls,
+            route=route,
+            number=route.calls,
             endpoint=endpoint.name,
-            output=job.route.output,
-            streamed=is_streamed(
-                self._stream[endpoint.name], wanted=job.route.stream, max_tokens=job.route.request.max_tokens
-            ),
+            output=route.output,
+            streamed=is_streamed(self._stream[endpoint.name], wanted=route.stream, max_tokens=route.request.max_tokens),
             dispatched_at=now,
             is_probe=endpoint.breaker.begin(),
             reserved_usd=reserved_usd,
         )
         self._limiter.acquire_on_behalf_of_nowait(attempt)
         self._in_flight += 1
+        self._overdue.begins(now)
         self._pool.generate(attempt)
-
-    def _estimate_usd(self, route: Route, endpoint: EndpointState) -> float:
-        if self._budget.limit_usd is None or endpoint.price is None:
-            return 0.0
-        return upper_estimate_usd(route.request, len(route.output.tag) if route.output else 0, endpoint.price)
 
     def _finished(self, message: Finished, now: float) -> None:
         attempt, result = message.attempt, message.result
@@ -284,8 +282,7 @@ class RouterActor(Decider[RouterMessage]):
             self._end(job, result)
         else:
             self._failed(job, attempt, result, result.fault, now)
-        if self._leaving is not None:
-            self._report_left()
+        self._report_left()
 
     def _failed(self, job: _Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         endpoint = self._endpoints[attempt.endpoint]
@@ -369,6 +366,9 @@ class RouterActor(Decider[RouterMessage]):
             self._backlog.pop(lane)
             job.waiting = False
             self._end(job, failure)
+
+    def _running(self) -> Iterator[Attempt]:
+        return (job.attempt for job in self._jobs.values() if job.attempt is not None)
 
     @property
     def in_flight(self) -> int:

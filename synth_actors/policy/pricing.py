@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from synth_actors.policy.endpoints import Prices
+from synth_actors.schema import Output
 from synth_actors.types import Request, Usage
 
 
@@ -32,9 +33,10 @@ def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
     )
 
 
-def upper_estimate_usd(request: Request, schema_bytes: int, price: Prices) -> float:
+def upper_estimate_usd(request: Request, output: Output | None, price: Prices) -> float:
     """The most one call may cost: a token has at least one byte, and the answer at most `max_tokens` tokens."""
     texts = (request.prompt, request.messages, request.system, request.stop, request.extra)
+    schema_bytes = len(output.tag) if output else 0
     input_bytes = len(repr(texts).encode()) + schema_bytes  # not as JSON, which cannot write everything that comes
     input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
     return (input_bytes * input_usd + request.max_tokens * price.output_usd_per_mtok) / 1e6
