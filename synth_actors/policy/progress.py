@@ -50,11 +50,7 @@ class Progress:
         """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
         if not self.failed_at and not self.rejected_at:
             return self.allowed
-        return self.untried() or self.willing()
-
-    def willing(self) -> frozenset[str]:
-        """Where it was not rejected for good, whether it failed there or not; anywhere when that is nowhere."""
-        return self.allowed - self.rejected_at or self.allowed
+        return self.untried() or self.allowed - self.rejected_at or self.allowed
 
     def untried(self) -> frozenset[str]:
         """Where it has not failed yet."""
@@ -81,7 +77,6 @@ class Progress:
         truncated: bool,
         others_left: bool,
         others_open: bool,
-        some_left: bool,
         retry_after_s: float | None,
         limits: Limits,
         now: float,
@@ -98,7 +93,6 @@ class Progress:
                 endpoints=len(self.allowed),
                 others_left=others_left,
                 others_open=others_open,
-                some_left=some_left,
                 refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
                 patience_s=limits.patience_s,
                 retry_after_s=retry_after_s,
