@@ -70,6 +70,7 @@ class EndpointSnapshot:
     output_tokens: int = 0
     cost_usd: float | None = 0.0
     schema_in_prompt: bool = False  # the endpoint refused structured output; the schema is sent in the prompt
+    last_message: str = ""  # what the last failed call said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

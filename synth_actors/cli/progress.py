@@ -19,8 +19,12 @@ class Display(Protocol):
 
     interval_s: float
 
-    def show(self, report: RowsReport) -> None:
-        """The figures now."""
+    def show(self, report: RowsReport, note: str = "") -> None:
+        """The figures now, and what keeps them from growing."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Something happened that should not wait for the next figures."""
         ...
 
     def close(self) -> None:
@@ -43,24 +47,28 @@ class Lines:
     def __init__(self) -> None:
         self._started_at: float | None = None
 
-    def show(self, report: RowsReport) -> None:
+    def show(self, report: RowsReport, note: str = "") -> None:
         """Print a line; nothing at the start."""
         if self._started_at is None:
             self._started_at = time.monotonic()
             return
-        typer.echo(line_of(report, time.monotonic() - self._started_at), err=True)
+        typer.echo(line_of(report, time.monotonic() - self._started_at, note), err=True)
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        typer.echo(line, err=True)
 
     def close(self) -> None:
         """Nothing is left to show."""
 
 
-def line_of(report: RowsReport, elapsed_s: float) -> str:
+def line_of(report: RowsReport, elapsed_s: float, note: str = "") -> str:
     """The figures as one line: `340 of 1000 rows, 34.0 rows/s, about 19 s to go`."""
     rate = report.valid / elapsed_s if elapsed_s > 0 else 0.0
     left = report.asked - report.valid - report.missing
     to_go = f", about {left / rate:.0f} s to go" if rate else ""
     lost = f", {report.missing} missing" if report.missing else ""
-    return f"{report.valid} of {report.asked} rows{lost}, {rate:.1f} rows/s{to_go}"
+    return f"{report.valid} of {report.asked} rows{lost}, {rate:.1f} rows/s{to_go}{'; ' if note else ''}{note}"
 
 
 class Bar:
@@ -73,17 +81,24 @@ class Bar:
         self._task: TaskID | None = None
         self._started_at = 0.0
 
-    def show(self, report: RowsReport) -> None:
+    def show(self, report: RowsReport, note: str = "") -> None:
         """Draw the bar."""
         if self._progress is None or self._task is None:
             self._progress = _new_bar()
-            self._task = self._progress.add_task("rows", total=report.asked, rate="")
+            self._task = self._progress.add_task("rows", total=report.asked, rate="", note="")
             self._started_at = time.monotonic()
             self._progress.start()
         elapsed_s = time.monotonic() - self._started_at
         rate = f"{report.valid / elapsed_s:.1f} rows/s" if elapsed_s > 0 else ""
-        self._progress.update(self._task, completed=report.valid, rate=rate)
+        self._progress.update(self._task, completed=report.valid, rate=rate, note=note)
         self._progress.refresh()
+
+    def say(self, line: str) -> None:
+        """Print it above the bar."""
+        if self._progress is None:
+            typer.echo(line, err=True)
+        else:
+            self._progress.console.print(line, markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -101,7 +116,10 @@ def _new_bar() -> Progress:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     columns: list[ProgressColumn | str] = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
     columns += [TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("to go"), TimeRemainingColumn()]
+    one_line = Column(no_wrap=True, overflow="ellipsis")
+    columns.append(TextColumn("{task.fields[note]}", markup=False, table_column=one_line))
     return Progress(*columns, console=Console(stderr=True), auto_refresh=False)

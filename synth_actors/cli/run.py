@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,17 @@ from pydantic import BaseModel
 
 from synth_actors.cli.progress import Display
 from synth_actors.cli.settings import Settings
+from synth_actors.cli.trouble import Watch
 from synth_actors.datasets.plan import RowsJob
 from synth_actors.datasets.report import RowsReport
 from synth_actors.datasets.rows import Rows, generate_rows
 from synth_actors.datasets.sinks import Sink
 from synth_actors.engine import Engine, open_engine
-from synth_actors.errors import SynthActorsError
+from synth_actors.errors import EngineClosedError, SynthActorsError
 from synth_actors.snapshot import Snapshot
+
+LOOK_EVERY_S = 0.5
+"""How soon trouble with an endpoint is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +47,14 @@ class Ending:
     """How a run goes and ended.  `kept` is where the rows stand when there are fewer than asked for."""
 
     asked: int
+    engine: Engine | None = None
     rows: Rows[Any] | None = None
     elapsed_s: float = 0.0
     snapshot: Snapshot | None = None
     error: SynthActorsError | OSError | None = None
     signal: int | None = None
     kept: Path | None = None
+    note: str = ""  # what keeps the rows from coming
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     @property
@@ -93,6 +100,7 @@ async def _watched(plan: Run, sink: Sink, display: Display, ending: Ending) -> N
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_at_signal, ending)
         nursery.start_soon(_show, display, ending)
+        nursery.start_soon(_look, plan, display, ending)
         try:
             await _in_engine(plan, sink, ending)
         except (SynthActorsError, OSError) as exc:
@@ -112,12 +120,26 @@ async def _stop_at_signal(ending: Ending, task_status: trio.TaskStatus[None]) ->
 
 async def _show(display: Display, ending: Ending) -> None:
     while True:
-        display.show(ending.report)
+        display.show(ending.report, ending.note)
         await trio.sleep(display.interval_s)
+
+
+async def _look(plan: Run, display: Display, ending: Ending) -> None:
+    watch = Watch(plan.settings.engine.outage_patience_s)
+    with suppress(EngineClosedError):  # whoever waits for rows is told why
+        while True:
+            await trio.sleep(LOOK_EVERY_S)
+            if ending.engine is None:
+                continue
+            ending.snapshot = await ending.engine.metrics()
+            for line in watch.news(ending.snapshot):
+                display.say(line)
+            ending.note = watch.note(ending.snapshot)
 
 
 async def _in_engine(plan: Run, sink: Sink, ending: Ending) -> None:
     async with open_engine(plan.settings.endpoints, plan.settings.engine) as engine:
+        ending.engine = engine
         with ending.scope:
             try:
                 await _copy_all(engine, plan, sink, ending)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synth_actors.cli.run import Ending
+from synth_actors.cli.trouble import endpoint_line
 from synth_actors.datasets.report import RowsReport
 from synth_actors.datasets.sinks import Sink
 from synth_actors.policy.bottlenecks import analyze
@@ -61,6 +62,9 @@ def _missing(report: RowsReport, stopped_by: str) -> Iterator[str]:
 def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]:
     failed = f", {report.failed_requests} failed" if report.failed_requests else ""
     yield "requests", f"{report.requests}{failed}; {_latency(snapshot.latency['response'])}"
+    endpoints = snapshot.router.endpoints.values()
+    if len(endpoints) > 1 or any(each.attempts > each.successes for each in endpoints):
+        yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
     cache = snapshot.cache
     yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
     yield "tokens", f"{_tokens(report.usage)}; cost {_cost(report.usage)}"

@@ -235,3 +235,21 @@ def test_a_bar_is_drawn_on_stderr(capfd: Capture, monkeypatch: pytest.MonkeyPatc
     out, err = capfd.readouterr()
     assert out == ""
     assert "340/1000" in err
+
+
+def test_a_fallback_that_made_everything_is_named_in_the_summary(
+    monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    served_by(monkeypatch, all_right)
+    broken = RowServer(lambda rows, sample: ProviderError(Fault.FAILED, "HTTP 500: boom"), name="first")
+    spare = RowServer(all_right, name="spare")
+    monkeypatch.setattr(run_module, "open_engine", lambda endpoints, config: open_engine([broken, spare], config))
+    assert command("--concurrency", 1) == 0
+    err = capfd.readouterr().err
+    assert "first: 0 answers, 3 of 3 calls failed (3 failed), last: HTTP 500: boom" in err
+    assert "spare: 3 answers" in err
+
+
+def test_what_an_endpoint_said_stands_in_the_progress_line() -> None:
+    report = RowsReport(asked=1000)
+    assert line_of(report, 10.0, "a: no connection") == "0 of 1000 rows, 0.0 rows/s; a: no connection"
