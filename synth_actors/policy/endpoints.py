@@ -126,6 +126,7 @@ class EndpointState:
             output_tokens=self.usage.output_tokens,
             cost_usd=self.usage.cost_usd,
             schema_in_prompt=self.schema_in_prompt,
+            last_message=self.last_message,
         )
 
     def __repr__(self) -> str:
