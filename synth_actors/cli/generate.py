@@ -71,6 +71,7 @@ def make_rows(flags: Flags, *, dry_run: bool) -> int:
 
 def _decide(flags: Flags) -> Run:
     limits.COUNT.check(flags.count)
+    limits.SEED.check(flags.seed)
     limits.ROWS_PER_REQUEST.check(flags.rows_per_request)
     limits.CONCURRENCY.check(flags.concurrency)
     limits.MAX_TOKENS.check(flags.max_tokens)

@@ -42,8 +42,16 @@ class RowsJob:
     def __post_init__(self) -> None:
         for name, least in (("count", 0), ("rows_per_request", 1), ("max_attempts", 1)):
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not _is_whole(value) or value < least:
                 raise ConfigError(f"{name}: {value!r} is not valid: give a whole number from {least} up")
+        if not _is_whole(self.seed) or not -(2**63) <= self.seed < 2**64:
+            raise ConfigError(f"seed: {self.seed!r} is not valid: give a whole number from -2**63 to 2**64 - 1")
+        if not isinstance(self.instructions, str | None):
+            raise ConfigError(f"instructions: {self.instructions!r} is not valid: give a text, or None")
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 class Plan:

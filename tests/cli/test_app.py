@@ -165,6 +165,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["generate", "a.json", "-n", "many", "-o", "x.jsonl"], "'many' is no whole number"),
     (["generate", "a.json", "-n", "5"], "Missing option '-o'"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--nope"], "--nope"),
+    (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--seed", str(2**64)], "--seed 18446744073709551616"),
+    (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--seed", str(-(2**63) - 1)], "2**64 - 1"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--rows-per-request", "0"], "--rows-per-request 0"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--concurrency", "-1"], "--concurrency -1"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--max-tokens", "0"], "--max-tokens 0"),

@@ -89,6 +89,11 @@ def test_max_tokens_follows_the_rows_unless_it_is_given() -> None:
     assert plan(count=100, max_tokens=77).request(range(20), 0, {}).max_tokens == 77
 
 
+@pytest.mark.parametrize("seed", [2**64 - 1, -(2**63)])
+def test_the_largest_seeds_make_a_plan(seed: int) -> None:
+    assert f"series {seed}" in str(plan(count=1, seed=seed).request([0], 0, {}).prompt)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -98,6 +103,12 @@ def test_max_tokens_follows_the_rows_unless_it_is_given() -> None:
         ("rows_per_request", 0),
         ("max_attempts", 0),
         ("temperature", 9.0),
+        ("seed", 1.5),
+        ("seed", None),
+        ("seed", True),
+        ("seed", 2**64),
+        ("seed", -(2**63) - 1),
+        ("instructions", 5),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_name(field: str, value: object) -> None:
