@@ -7,7 +7,7 @@ asked for again.  Rows leave in the order of their numbers.  What cannot be made
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -26,6 +26,7 @@ from synth_actors.errors import (
     SynthActorsError,
 )
 from synth_actors.providers.base import Fault, ProviderError
+from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.types import Request
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ REQUESTS_PER_PLACE = 2
 WINDOW_PER_PLACE = 4
 """Requests that may be done ahead of a slow one, per place; bounds the rows held in memory."""
 LEAST_WINDOW = 8
-FAILURES_TO_STOP = 10
-"""Failed requests while none was ever answered, beside two per place, after which the rest is not tried."""
+FRUITLESS_TO_STOP = 10
+"""Requests without a valid row while there was never one, beside two per place, after which the rest is not tried."""
 
 TOO_FEW = "the answer held too few rows"
 
@@ -170,28 +171,17 @@ def generate_rows(
     return _made(engine, row_schema, Plan(row_schema, job))
 
 
-@asynccontextmanager
+@whole_context
 async def _made(engine: Engine, schema: RowSchema, plan: Plan) -> AsyncIterator[Rows[Any]]:
     places = engine.config.max_concurrency
     workers = min(plan.requests, REQUESTS_PER_PLACE * places)
     maker: _Maker[Any] = _Maker(
         engine, schema, plan, window=max(LEAST_WINDOW, WINDOW_PER_PLACE * places), workers=workers
     )
-    failure: BaseException | None = None
-    try:
-        async with trio.open_nursery() as nursery:
-            for _ in range(workers):
-                nursery.start_soon(maker.work)
-            try:
-                yield Rows(maker)
-            except trio.Cancelled:
-                raise
-            except BaseException as exc:  # noqa: BLE001 - raised below, outside of the nursery, which would wrap it
-                failure = exc
-            nursery.cancel_scope.cancel()
-    finally:
-        if failure is not None:
-            raise failure
+    async with nursery_for_body() as nursery:
+        for _ in range(workers):
+            nursery.start_soon(maker.work)
+        yield Rows(maker)
 
 
 @dataclass(slots=True)
@@ -201,6 +191,7 @@ class _Answer:
     values: list[Any]
     problem: str = TOO_FEW
     final: bool = False
+    error: GenerationError | None = None
 
 
 class _Maker(Generic[Row]):
@@ -213,9 +204,8 @@ class _Maker(Generic[Row]):
         self._engine = engine
         self._schema = schema
         self._plan = plan
-        self._answered = 0
-        self._failed = 0
-        self._failures_to_stop = FAILURES_TO_STOP + workers
+        self._fruitless = 0
+        self._fruitless_to_stop = FRUITLESS_TO_STOP + workers
 
     async def work(self) -> None:
         """Make the rows of one request after the other."""
@@ -231,6 +221,8 @@ class _Maker(Generic[Row]):
             answer = await self._ask(self._plan.request(missing, attempt, hints))
             hints = self._sort(answer.values, missing, made, attempt)
             problems = {row: hints.get(row, answer.problem) for row in missing if row not in made}
+            if problems and not self.tally.valid:
+                self._count_fruitless(answer, next(iter(problems.values())))
             if not problems or answer.final or self.stopped_by is not None:
                 break
         for problem in problems.values():
@@ -256,16 +248,15 @@ class _Maker(Generic[Row]):
             response = await self._engine.generate(request)
         except OutputInvalidError as exc:
             self._count(exc)
-            return _Answer(whole_rows(exc.partial), problem=str(exc))
+            return _Answer(whole_rows(exc.partial), problem=str(exc), error=exc)
         except GenerationError as exc:
             self._count(exc)
-            await self._stop_if_hopeless(exc)
-            return _Answer([], problem=str(exc), final=not exc.retryable or _has_waited_in_vain(exc))
+            await self._stop_if_unusable(exc)
+            return _Answer([], problem=str(exc), final=not exc.retryable or _has_waited_in_vain(exc), error=exc)
         except SynthActorsError as exc:
             self._count(exc)
             self._stop(exc)
             return _Answer([], problem=str(exc), final=True)
-        self._answered += 1
         self.tally.usage = self.tally.usage + response.usage
         return _Answer(response.data)
 
@@ -274,13 +265,18 @@ class _Maker(Generic[Row]):
         if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
             self.tally.usage = self.tally.usage + exc.usage
 
-    async def _stop_if_hopeless(self, exc: GenerationError) -> None:
-        """Stop when no endpoint is left that could answer, or none ever has although many were asked."""
-        self._failed += 1
+    def _count_fruitless(self, answer: _Answer, problem: str) -> None:
+        """Stop when nothing ever came of many requests: the next ones would be paid for nothing."""
+        self._fruitless += 1
+        if self._fruitless >= self._fruitless_to_stop:
+            none_valid = f"none of the first {self._fruitless} answers holds a valid row; the last one: {problem}"
+            self._stop(answer.error or OutputInvalidError(none_valid))
+
+    async def _stop_if_unusable(self, exc: GenerationError) -> None:
+        """Stop when no endpoint is left that could answer."""
         endpoints = (await self._engine.metrics()).router.endpoints
         allowed = [endpoints[name] for name in self._plan.job.endpoints or endpoints]
-        unusable = all(each.state == "fatal" or (each.state != "open" and not each.successes) for each in allowed)
-        if unusable or (not self._answered and self._failed >= self._failures_to_stop):
+        if all(each.state == "fatal" or (each.state != "open" and not each.successes) for each in allowed):
             self._stop(exc)
 
     def _stop(self, exc: SynthActorsError) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from synth_actors.config import Endpoint, EngineConfig, Price
 from synth_actors.datasets.rows import Rows, generate_rows
 from synth_actors.engine import Engine, open_engine
-from synth_actors.errors import BudgetExceededError, ConfigError, GenerationError
+from synth_actors.errors import BudgetExceededError, ConfigError, GenerationError, OutputInvalidError
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
 from tests.datasets.row_server import USED, RowServer, all_right, row
 
@@ -162,6 +162,30 @@ async def test_a_model_that_rejects_everything_is_not_asked_for_ever() -> None:
             await collect(rows)
         assert rows.report.missing == 100_000
     assert len(server.asked) < 40
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [("I would rather not.", "the answer is no JSON"), ([{"id": 0}] * 20, "id: 0 is less than the minimum of 1")],
+    ids=["garbage", "invalid rows"],
+)
+async def test_a_model_that_never_makes_a_valid_row_is_not_paid_for_ever(answer: object, words: str) -> None:
+    server = RowServer(lambda rows, sample: answer)
+    async with (
+        open_engine([server], EngineConfig(max_concurrency=4)) as engine,
+        generate_rows(engine, SCHEMA, 100_000) as rows,
+    ):
+        with pytest.raises(OutputInvalidError, match=words):
+            await collect(rows)
+        assert rows.report.missing == 100_000
+    assert len({tuple(numbers) for numbers, _ in server.asked}) < 40
+
+
+async def test_one_valid_row_shows_that_the_job_is_not_hopeless() -> None:
+    server = RowServer(lambda rows, sample: all_right(rows, sample) if 1 in rows else "no")
+    found, report = await made(server, 1000, ONE_AT_A_TIME, rows_per_request=10, max_attempts=1)
+    assert numbers(found) == list(range(1, 11))
+    assert (report.missing, report.requests) == (990, 100)
 
 
 async def test_the_budget_stops_the_job_after_every_paid_row_was_received() -> None:
