@@ -156,7 +156,7 @@ def chat_events(answer: dict[str, Any], text: str) -> bytes:
 def message_events(answer: dict[str, Any], text: str) -> bytes:
     start = {**answer, "content": [], "stop_reason": None, "usage": {**answer["usage"], "output_tokens": 1}}
     deltas = [{"type": "text_delta", "text": piece} for piece in pieces_of(text)]
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": start},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         *({"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas),

@@ -36,16 +36,3 @@ def test_a_model_that_always_writes_the_same_row_is_named_in_the_summary(
     assert distinct(rows_of(tmp_path / "r.jsonl")) == 1
     assert "59 exact duplicates" in run.err
     assert "only 1 of 60 rows (1.7%): the model repeats itself; raise --temperature" in run.err
-
-
-def test_the_same_job_gives_the_same_rows_again_and_another_seed_gives_others(
-    tmp_path: Path, prompt_server: PromptServer
-) -> None:
-    made = []
-    for number, (seed, concurrency) in enumerate([(1, 1), (1, 50), (2, 50)]):
-        job = ("-n", 100, "--rows-per-request", 5, "--seed", seed, "--concurrency", concurrency)
-        file = f"{number}.jsonl"
-        assert generate(tmp_path, *job, "-o", file, "--endpoint", f"openai:reader@{prompt_server.url}/v1").status == 0
-        made.append(rows_of(tmp_path / file))
-    assert made[0] == made[1]
-    assert distinct(made[1] + made[2]) >= 0.95 * 200

@@ -92,7 +92,8 @@ def assert_retry_after_was_kept(llmock: LLMock) -> None:
 
 
 def _is_retry_of(refused: dict[str, Any], request: dict[str, Any]) -> bool:
-    return request["fingerprint"] == refused["fingerprint"] and request["started_at"] > refused["started_at"]
+    same_call: bool = request["fingerprint"] == refused["fingerprint"]
+    return same_call and request["started_at"] > refused["started_at"]
 
 
 @pytest.mark.parametrize(("faults", "failures"), STREAMS.values(), ids=STREAMS)
@@ -133,7 +134,7 @@ def test_the_command_with_a_wrong_key_ends_at_once_with_one_message(tmp_path: Pa
     last = run.err.splitlines()[-1]
     assert last.startswith("synth-actors: openai:mock: HTTP 401")
     assert "who are you?" in last
-    assert run.err.count("HTTP 401") == 2  # when it happens, and why the job ended
+    assert "missing    1000: the job was stopped, for the reason in the last line" in run.err
     assert "openai:mock: openai:mock" not in run.err
 
 

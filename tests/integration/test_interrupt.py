@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
 
+from synth_actors import EngineConfig, open_engine
+from synth_actors.datasets import generate_rows
 from tests.integration.prompt_server import ANSWERED_ROWS_OF_HOLDS
-from tests.integration.support import PromptServer, Run, assert_valid, rows_of, start
+from tests.integration.support import PLAIN_PATHS, SHOP, PromptServer, Run, assert_valid, endpoint, rows_of, start
 
 AT_ONCE = 5
 GONE_WITHIN_S = 1.5
@@ -23,19 +26,19 @@ def wait_until_held(server: PromptServer, calls: int) -> None:
         time.sleep(0.02)  # another process: there is nothing to wait on but its figures
 
 
-@pytest.mark.parametrize("kind", ["openai", "anthropic"])
-def test_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(
-    tmp_path: Path, prompt_server: PromptServer, kind: str
-) -> None:
-    url = f"{prompt_server.url}/v1" if kind == "openai" else prompt_server.url
+def wait_until_left(server: PromptServer) -> None:
+    since = time.monotonic()
+    while server.figures()["waiting"]:
+        assert time.monotonic() - since < GONE_WITHIN_S, server.figures()
+        time.sleep(0.02)
+
+
+def test_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(tmp_path: Path, prompt_server: PromptServer) -> None:
     job = ("-n", 1000, "--rows-per-request", 10, "--concurrency", AT_ONCE, "-o", "rows.jsonl")
-    with start(tmp_path, *job, "--endpoint", f"{kind}:holds@{url}") as process:
+    with start(tmp_path, *job, "--endpoint", f"openai:holds@{prompt_server.url}/v1") as process:
         wait_until_held(prompt_server, AT_ONCE)
         process.send_signal(signal.SIGINT)
-        sent_at = time.monotonic()
-        while prompt_server.figures()["waiting"]:
-            assert time.monotonic() - sent_at < GONE_WITHIN_S, prompt_server.figures()
-            time.sleep(0.02)
+        wait_until_left(prompt_server)
         out, err = process.communicate(timeout=20)
         run = Run(tmp_path, process.returncode, out, err)
     assert run.status == 130, run
@@ -49,3 +52,14 @@ def test_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(
     figures = prompt_server.figures()
     assert figures["left"] == AT_ONCE
     assert run.tokens == (figures["input_tokens"], figures["output_tokens"])
+
+
+@pytest.mark.parametrize("kind", ["anthropic", "openai"])
+async def test_leaving_the_rows_early_hangs_up_on_the_server(kind: str, prompt_server: PromptServer) -> None:
+    held = endpoint(kind, "holds", prompt_server.url + PLAIN_PATHS[kind])
+    async with open_engine([held], EngineConfig(max_concurrency=AT_ONCE)) as engine:
+        async with generate_rows(engine, SHOP, 1000, rows_per_request=10) as rows:
+            assert_valid([await rows.receive() for _ in range(ANSWERED_ROWS_OF_HOLDS)])
+            await trio.to_thread.run_sync(wait_until_held, prompt_server, AT_ONCE)
+        await trio.to_thread.run_sync(wait_until_left, prompt_server)
+        assert (await engine.metrics()).router.in_flight == 0

@@ -38,15 +38,12 @@ class Wrong:
 
 CONFIG = ("--config", "config.toml")
 TABLE = {
-    "an unknown endpoint": Wrong(
-        (*OK, "--endpoint", "mistral:small"), "endpoint", "'mistral'", "anthropic", process=True
-    ),
+    "an unknown endpoint": Wrong((*OK, "--endpoint", "mistral:small"), "endpoint", "'mistral'", "anthropic"),
     "a slash for a colon": Wrong(
         (*OK, "--endpoint", "anthropic/claude-haiku-5-5"),
         "",
         "anthropic/claude-haiku-5-5",
         "anthropic:claude-haiku-5-5",
-        process=True,
     ),
     "an address without http": Wrong(
         (*OK, "--endpoint", "openai:m@localhost:8000/v1"),
@@ -69,17 +66,15 @@ TABLE = {
     ),
     "a schema with a wrong type": Wrong(OK, "SCHEMA", "schema.json", "not a valid", schema='{"type": "strnig"}'),
     "a negative count": Wrong(("schema.json", "-n", "-5", "-o", "out.jsonl"), "-n", "-5", "from 1 up", process=True),
-    "a missing module": Wrong(("shop.models:Order", *OK[1:]), "SCHEMA", "'shop'", "installed packages", process=True),
+    "a missing module": Wrong(("shop.models:Order", *OK[1:]), "SCHEMA", "'shop'", "installed packages"),
     "a folder below a file": Wrong(
-        ("schema.json", "-n", "5", "-o", "schema.json/out.jsonl"), "-o", "schema.json/out.jsonl", "folder", process=True
+        ("schema.json", "-n", "5", "-o", "schema.json/out.jsonl"), "-o", "schema.json/out.jsonl", "folder"
     ),
     "a folder that cannot be written": Wrong(
         ("schema.json", "-n", "5", "-o", NOT_WRITABLE), "-o", NOT_WRITABLE, "folder", process=True
     ),
     "a folder as the file": Wrong(("schema.json", "-n", "5", "-o", "/tmp"), "-o", "/tmp", ".jsonl"),
-    "a negative limit": Wrong(
-        (*OK, *CONFIG), "max_concurrency", "-4", "1", config="[engine]\nmax_concurrency = -4", process=True
-    ),
+    "a negative limit": Wrong((*OK, *CONFIG), "max_concurrency", "-4", "1", config="[engine]\nmax_concurrency = -4"),
     "a negative time": Wrong(
         (*OK, *CONFIG), "timeout_s", "-1", "0", config='[engine]\ntimeout_s = -1\n[[endpoints]]\nprovider = "local"'
     ),
@@ -104,7 +99,7 @@ TABLE = {
         OK, "SCHEMA schema.json", "'dependencies' at #/properties/a", "another endpoint", schema=UNSUPPORTED
     ),
     "bounds that leave nothing": Wrong(
-        OK, "SCHEMA schema.json", "'maximum' at #/properties/a", "change the schema", schema=IMPOSSIBLE, process=True
+        OK, "SCHEMA schema.json", "'maximum' at #/properties/a", "change the schema", schema=IMPOSSIBLE
     ),
     "a fallback that could never help": Wrong(
         (*OK, "--endpoint", "openai:m@http://127.0.0.1:9/v1", "--endpoint", "local"),
