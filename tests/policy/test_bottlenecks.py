@@ -97,6 +97,7 @@ def failing(attempts: int, **failures: int) -> EndpointSnapshot:
     return endpoint(attempts=attempts, successes=attempts - sum(failures.values()), failures=failures)
 
 
+LOCAL = endpoint("local", model="local", attempts=500, successes=500)
 SLOW_CALLS = with_latency(HEALTHY, response=took(500, 3.0, 8.0), service=took(500, 2.9, 7.8))
 LONG_QUEUE = with_latency(HEALTHY, response=took(500, 4.0, 8.0), service=took(500, 1.0, 1.5), queue=took(500, 3.0, 7.0))
 SATURATED = with_router(HEALTHY, in_flight=10, backlog=30)
@@ -153,7 +154,12 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "failures below one in a hundred": replace(HEALTHY, counters=replace(HEALTHY.counters, succeeded=9901, failed=99)),
     "the first few requests failed": replace(HEALTHY, counters=Counters(submitted=19, succeeded=0, failed=19)),
     "an endpoint that fails below one in ten": with_endpoints(HEALTHY, failing(1000, failed=99)),
-    "an endpoint that failed the first few": with_endpoints(HEALTHY, failing(19, failed=19)),
+    "an endpoint that failed the first two": with_endpoints(HEALTHY, failing(2, failed=2)),
+    "an endpoint that failed all but one of the first few": with_endpoints(HEALTHY, failing(19, failed=18)),
+    "calls that we stopped ourselves": with_endpoints(HEALTHY, failing(100, abandoned=100)),
+    "slow answers that were computed here": with_endpoints(SLOW_CALLS, LOCAL),
+    "a queue before what computes here": with_endpoints(LONG_QUEUE, LOCAL),
+    "full of what computes here": with_endpoints(SATURATED, LOCAL),
 }
 
 
@@ -294,6 +300,25 @@ def test_the_failing_endpoint_and_its_fault_are_named() -> None:
     assert "rate_limited" in finding.what
     assert finding.remedy == "Endpoint(name='a', max_concurrency=10 -> 5)"
     assert finding.evidence["rate_limited"] == 50.0
+
+
+def test_an_endpoint_that_never_answered_is_found_after_three_calls() -> None:
+    finding = the("endpoint_fails", with_endpoints(HEALTHY, failing(3, failed=3), LOCAL))
+    assert (finding.severity, finding.what) == ("critical", "endpoint 'a' failed 100% of 3 calls, most often failed")
+
+
+@pytest.mark.parametrize("fault", ["rate_limited", "overloaded"])
+def test_an_endpoint_that_refuses_every_call_is_not_helped_by_fewer_places(fault: str) -> None:
+    remedy = the("endpoint_fails", with_endpoints(HEALTHY, failing(20, **{fault: 20}))).remedy
+    assert "max_concurrency" not in remedy
+    assert "check the rate limit and the quota of endpoint 'a'" in remedy
+
+
+def test_more_tokens_are_advised_only_for_answers_that_are_cut() -> None:
+    prose = replace(failing(20, output_invalid=20), last_message="a: the answer is no JSON")
+    assert "max_tokens" not in the("endpoint_fails", with_endpoints(HEALTHY, prose)).remedy
+    cut = replace(prose, last_message="a: output_schema: the answer was cut at max_tokens; raise max_tokens")
+    assert "Request(max_tokens=200)" in the("endpoint_fails", with_endpoints(HEALTHY, cut)).remedy
 
 
 def test_an_endpoint_that_is_out_for_good_is_critical_after_one_call() -> None:

@@ -11,20 +11,22 @@ from synth_actors.snapshot import EndpointSnapshot, Finding, Snapshot
 
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
-        "rate_limited": "Endpoint(name={name!r}, max_concurrency={places} -> {fewer_places})",
-        "overloaded": "Endpoint(name={name!r}, max_concurrency={places} -> {fewer_places}), and list a second endpoint",
+        "rate_limited": "{fewer}",
+        "overloaded": "{fewer}, and list a second endpoint",
         "unreachable": "check base_url and the network of endpoint {name!r}, and list a second endpoint",
         "schema_refused": "endpoint {name!r} takes no schema: it is asked for in the prompt from now on",
         "failed": "list a second endpoint after {name!r}, which fails {failed} of {attempts} calls",
         "timed_out": "Endpoint(name={name!r}, attempt_timeout_s={patience_s}) or more: whole answers took up to"
         " {slowest_s:.3g} s",
-        "output_invalid": "Request(max_tokens={tokens}) if answers are cut, or a simpler output_schema for {name!r}",
+        "output_invalid": "{wanted}",
         "rejected": "the requests are wrong for {name!r}: see the error of one of them",
         "fatal": "check the key, the model and the quota of endpoint {name!r}",
         "bug": "the provider of {name!r} raises what it should translate: see the error of one request",
     }
 )
-"""By the value of `Fault`; a test holds the two together."""
+""""By the value of `Fault`; a test holds the two together."""
+_CUT = "cut at max_tokens"
+"""What the last message says when an answer was cut."""
 
 
 def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
@@ -48,7 +50,7 @@ def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 def endpoint_fails(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """One endpoint fails much of what it is given, whether or not another one makes up for it."""
     endpoints = snapshot.router.endpoints.values()
-    tried = [e for e in endpoints if e.attempts >= limits.fewest_requests or e.state == "fatal"]
+    tried = [e for e in endpoints if e.attempts >= limits.fewest_requests or _is_useless(e, limits)]
     worst = max(tried, key=lambda endpoint: (endpoint.state == "fatal", _failed_share(endpoint)), default=None)
     if worst is None:
         return None
@@ -63,13 +65,23 @@ def endpoint_fails(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
         severity=severity,
         what=f"endpoint {worst.name!r} failed {share:.0%} of {worst.attempts} calls, most often {fault}",
         evidence={"failed_share": share, "attempts": float(worst.attempts)}
-        | {name: float(count) for name, count in (worst.failures or {}).items()},
+        | {name: float(count) for name, count in _faults(worst).items()},
         remedy=_remedy(snapshot, worst, fault),
     )
 
 
+def _is_useless(endpoint: EndpointSnapshot, limits: Thresholds) -> bool:
+    in_vain = not endpoint.successes and _failed(endpoint) >= limits.failures_in_vain
+    return in_vain or endpoint.state == "fatal"
+
+
+def _faults(endpoint: EndpointSnapshot) -> dict[str, int]:
+    """What the endpoint did wrong; calls that nobody waited for any more are not its fault."""
+    return {fault: count for fault, count in (endpoint.failures or {}).items() if fault in REMEDIES}
+
+
 def _failed(endpoint: EndpointSnapshot) -> int:
-    return sum((endpoint.failures or {}).values())
+    return sum(_faults(endpoint).values())
 
 
 def _failed_share(endpoint: EndpointSnapshot) -> float:
@@ -78,23 +90,35 @@ def _failed_share(endpoint: EndpointSnapshot) -> float:
 
 def _worst(endpoints: Iterable[EndpointSnapshot]) -> tuple[str, EndpointSnapshot | None]:
     """The most frequent fault and the endpoint that has it; ("", None) where nothing failed."""
-    counts = [(count, fault, e) for e in endpoints for fault, count in (e.failures or {}).items() if count]
+    counts = [(count, fault, e) for e in endpoints for fault, count in _faults(e).items() if count]
     _count, fault, endpoint = max(counts, key=lambda row: row[0], default=(0, "", None))
     return fault, endpoint
 
 
 def _remedy(snapshot: Snapshot, endpoint: EndpointSnapshot, fault: str) -> str:
-    places = endpoint.max_concurrency or snapshot.router.max_concurrency
     slowest_s = snapshot.latency["service"].max_s
     failed = _failed(endpoint)
-    written = snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
     return REMEDIES[fault].format(
         name=endpoint.name,
-        places=places,
-        fewer_places=max(1, int(places * (1 - failed / max(1, endpoint.attempts)))),
+        fewer=_fewer_places(snapshot, endpoint),
+        wanted=_valid_output(snapshot, endpoint),
         failed=failed,
         attempts=endpoint.attempts,
         patience_s=max(1, ceil(2 * slowest_s)),
         slowest_s=slowest_s,
-        tokens=max(1, ceil(2 * written)),
     )
+
+
+def _fewer_places(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
+    if not endpoint.successes:
+        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses every call"
+    places = endpoint.max_concurrency or snapshot.router.max_concurrency
+    fewer = max(1, int(places * endpoint.successes / max(1, endpoint.attempts)))
+    return f"Endpoint(name={endpoint.name!r}, max_concurrency={places} -> {fewer})"
+
+
+def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
+    if _CUT in endpoint.last_message:
+        written = snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
+        return f"Request(max_tokens={max(1, ceil(2 * written))}): the answers of {endpoint.name!r} are cut"
+    return f"a model that follows a JSON Schema in place of {endpoint.name!r}, or a simpler output_schema"

@@ -8,13 +8,17 @@ from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import EndpointSnapshot, Finding, Snapshot
 
 HIGHEST_CONCURRENCY = 100_000  # what EngineConfig accepts
+LOCAL_MODEL = "local"
+"""Computes inside this process: its answers wait for the processor, whatever the settings."""
 
 
 def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """The p99 is high, and most of it is the call itself."""
     response, service = snapshot.latency["response"], snapshot.latency["service"]
     severity = severity_of(response.p99_s, limits.response_p99_s)
-    if severity is None or response.count < limits.fewest_responses or _waits(snapshot, limits):
+    if severity is None or response.count < limits.fewest_responses:
+        return None
+    if _waits(snapshot, limits) or _is_local(snapshot):
         return None
     written = snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
     target = limits.response_p99_s[0]
@@ -42,7 +46,9 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     response, queue = snapshot.latency["response"], snapshot.latency["queue"]
     severity = severity_of(response.p99_s, limits.response_p99_s)
     is_capped = 0 < snapshot.router.concurrency_cap < snapshot.router.max_concurrency  # then memory is the cause
-    if severity is None or is_capped or response.count < limits.fewest_responses or not _waits(snapshot, limits):
+    if severity is None or is_capped or response.count < limits.fewest_responses:
+        return None
+    if not _waits(snapshot, limits) or _is_local(snapshot):
         return None
     return Finding(
         kind="latency",
@@ -59,6 +65,12 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     )
 
 
+def _is_local(snapshot: Snapshot) -> bool:
+    """Whether all answers were computed here: more places or fewer tokens would change nothing."""
+    answering = [endpoint for endpoint in snapshot.router.endpoints.values() if endpoint.successes]
+    return bool(answering) and all(endpoint.model == LOCAL_MODEL for endpoint in answering)
+
+
 def _waits(snapshot: Snapshot, limits: Thresholds) -> bool:
     return snapshot.latency["queue"].p99_s >= limits.waiting_share * snapshot.latency["response"].p99_s
 
@@ -68,7 +80,7 @@ def engine_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | Non
     router = snapshot.router
     severity = severity_of(router.backlog / max(1, router.max_concurrency), limits.backlog_ratio)
     is_full = router.in_flight >= limits.saturated_share * router.max_concurrency > 0
-    if severity is None or not is_full or _is_refused(snapshot, limits):
+    if severity is None or not is_full or _is_refused(snapshot, limits) or _is_local(snapshot):
         return None
     return Finding(
         kind="throughput",

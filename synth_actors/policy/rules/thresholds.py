@@ -32,6 +32,7 @@ class Thresholds:
     full_share: float = 0.9  # of a bound that is reached
     stale_share: Levels = (0.1, 0.25, 0.5, 0.75)  # of the lookups
     fewest_requests: int = 20
+    failures_in_vain: int = 3  # of an endpoint that never answered
     failed_share: Levels = (0.01, 0.05, 0.1, 0.25)  # of the requests that ended
     failed_attempts: Levels = (0.1, 0.2, 0.4, 0.8)  # of one endpoint's
 
