@@ -4,6 +4,9 @@ One call: build the body, send it, read one JSON object or a stream of events in
 `Completion` of it, or a `ProviderError`.  The adapters add only their wire format: what the body looks like and
 what an answer means.
 
+A server that answers with one JSON object although a stream was asked for is understood: the text is emitted in one
+piece.
+
 A JSON Schema is sent as the API's own structured output.  Where the endpoint refuses it, `schema_in_prompt` is set,
 the call fails with SCHEMA_REFUSED, and from then on the schema is asked for in the system text.  It is set, too,
 when a whole answer to a structured call is plainly no JSON: then the server ignored the schema, and the model never
