@@ -38,7 +38,7 @@ def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:
     for endpoint in run.settings.endpoints:
         cost = _cost(endpoint, tokens_in, tokens_out)
         if cost is None:
-            yield f"{endpoint.name}: cost unknown, it has no known price"
+            yield f"{endpoint.name}: cost unknown; give its price = {{...}} under [[endpoints]] in --config"
         else:
             over = f", more than the budget of ${budget:g}" if budget is not None and cost > budget else ""
             about = f"about ${cost:.4f} if it makes all rows" if cost else "free"

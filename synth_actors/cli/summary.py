@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from synth_actors.cli.remedies import on_command_line
 from synth_actors.cli.run import Ending
 from synth_actors.cli.trouble import endpoint_line
 from synth_actors.datasets.report import RowsReport
@@ -15,6 +16,8 @@ from synth_actors.types import Usage
 MAX_REASONS_SHOWN = 5
 LEAST_DISTINCT = 0.95
 """Distinct rows per row below which the summary warns: the job is complete, but perhaps of little use."""
+MOST_INVALID = 0.1
+"""Invalid rows per row that came, above which the summary warns: they are paid for and asked for again."""
 
 
 def summary(ending: Ending, sink: Sink, target: str) -> str:
@@ -41,10 +44,6 @@ def _rows(ending: Ending, sink: Sink) -> Iterator[tuple[str, str]]:
     text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
     text += f", {report.invalid} invalid refused"
     yield "rows", text
-    distinct = report.valid - report.duplicates
-    if distinct < LEAST_DISTINCT * report.valid:
-        share = f"{distinct} of {report.valid} rows ({distinct / report.valid:.1%})"
-        yield "distinct", f"only {share}: the model repeats itself; raise --temperature or say more in --instructions"
     yield from (("missing", text) for text in _missing(report, stopped_by=str(ending.error)))
     if sink.encoder.left_out:
         yield "left out", f"{sink.encoder.left_out} rows had keys without a column; .jsonl keeps them"
@@ -70,10 +69,26 @@ def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]
     yield "tokens", f"{_tokens(report.usage)}; cost {_cost(report.usage)}"
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
-    found = analyze(snapshot).bottlenecks
-    yield "findings", "none" if not found else f"{len(found)}"
-    for finding in found:
-        yield f"  {finding.severity}", f"{finding.what}: {finding.remedy}"
+    found = [*_about_rows(report), *_about_engine(snapshot)]
+    yield "findings", f"{len(found) or 'none'}"
+    yield from ((f"  {severity}", text) for severity, text in found)
+
+
+def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:
+    distinct, came = report.valid - report.duplicates, report.valid + report.invalid
+    if distinct < LEAST_DISTINCT * report.valid:
+        text = f"few distinct rows, only {distinct} of {report.valid} rows ({distinct / report.valid:.1%})"
+        remedy = "the model repeats itself; raise --temperature or say more in --instructions"
+        yield "high" if 2 * distinct < report.valid else "medium", f"{text}: {remedy}"
+    if report.invalid > MOST_INVALID * came:
+        text = f"{report.invalid} of {came} rows that came were invalid ({report.invalid / came:.1%})"
+        remedy = "say in --instructions what the schema leaves open, or take a simpler schema or another model"
+        yield "high" if 2 * report.invalid > came else "medium", f"{text}: {remedy}"
+
+
+def _about_engine(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    for finding in analyze(snapshot).bottlenecks:
+        yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}"
 
 
 def _latency(series: LatencySummary) -> str:
@@ -92,7 +107,9 @@ def _tokens(usage: Usage) -> str:
 
 
 def _cost(usage: Usage) -> str:
-    return "unknown (an endpoint has no known price)" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    if usage.cost_usd is None:
+        return "unknown (no price is known; give price = {...} under [[endpoints]] in --config)"
+    return f"${usage.cost_usd:.4f}"
 
 
 def _mib(size: int) -> str:

@@ -255,3 +255,20 @@ def test_a_fallback_that_made_everything_is_named_in_the_summary(
 def test_what_an_endpoint_said_stands_in_the_progress_line() -> None:
     report = RowsReport(asked=1000)
     assert line_of(report, 10.0, "a: no connection") == "0 of 1000 rows, 0.0 rows/s; a: no connection"
+
+
+def test_rows_that_repeat_are_a_finding(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
+    served_by(monkeypatch, lambda rows, sample: [{"id": 1} for _ in rows])
+    assert command() == 0
+    err = capfd.readouterr().err
+    assert "findings   1" in err
+    assert "high     few distinct rows, only 1 of 45 rows (2.2%)" in err
+
+
+def test_many_invalid_rows_are_a_finding_also_when_all_are_there_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    served_by(monkeypatch, lambda rows, sample: [{"id": number if sample else 0} for number in rows])
+    assert command() == 0
+    err = capfd.readouterr().err
+    assert "medium   45 of 90 rows that came were invalid (50.0%)" in err

@@ -1,0 +1,26 @@
+"""What does a remedy in terms of Python mean on the command line?"""
+
+from __future__ import annotations
+
+import re
+
+_FLAGS = {"EngineConfig.max_concurrency": "--concurrency", "Request.max_tokens": "--max-tokens"}
+_TABLES = {"EngineConfig": "[engine]", "CacheConfig": "[engine.cache]"}
+_SETTING = re.compile(
+    r"(?P<model>EngineConfig|CacheConfig|Endpoint|Request)"
+    r"\((name='(?P<name>[^']*)', )?(?P<field>\w+)=([\d.]+ -> )?(?P<value>[\d.]+)\)"
+)
+_BARE_CONCURRENCY = re.compile(r"\bmax_concurrency=\d+ -> (\d+)")
+
+
+def on_command_line(remedy: str) -> str:
+    """`remedy` with `EngineConfig(max_concurrency=100 -> 200)` as `--concurrency 200`, and so on."""
+    return _BARE_CONCURRENCY.sub(r"--concurrency \1", _SETTING.sub(_setting, remedy))
+
+
+def _setting(found: re.Match[str]) -> str:
+    model, field, value = found["model"], found["field"], found["value"]
+    if flag := _FLAGS.get(f"{model}.{field}"):
+        return f"{flag} {value}"
+    where = f"the [[endpoints]] of {found['name']!r}" if model == "Endpoint" else _TABLES[model]
+    return f"{field} = {value} under {where} in --config"

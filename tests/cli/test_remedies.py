@@ -1,0 +1,39 @@
+"""Is every remedy of the rules one that a user of the command can follow?"""
+
+from __future__ import annotations
+
+import pytest
+
+from synth_actors.cli.remedies import on_command_line
+from synth_actors.policy.bottlenecks import analyze
+from tests.policy.test_bottlenecks import CASES
+
+
+@pytest.mark.parametrize(
+    ("python", "command"),
+    [
+        ("EngineConfig(max_concurrency=100 -> 200)", "--concurrency 200"),
+        ("EngineConfig(memory_limit_bytes=1 -> 2)", "memory_limit_bytes = 2 under [engine] in --config"),
+        ("CacheConfig(ttl_s=60 -> 120)", "ttl_s = 120 under [engine.cache] in --config"),
+        (
+            "Endpoint(name='openai:m', max_concurrency=4 -> 10)",
+            "max_concurrency = 10 under the [[endpoints]] of 'openai:m' in --config",
+        ),
+        (
+            "Endpoint(name='a', attempt_timeout_s=3) or more: slow",
+            "attempt_timeout_s = 3 under the [[endpoints]] of 'a' in --config or more: slow",
+        ),
+        ("Request(max_tokens=200): they are cut", "--max-tokens 200: they are cut"),
+        ("or max_concurrency=10 -> 5", "or --concurrency 5"),
+        ("list a second endpoint", "list a second endpoint"),
+    ],
+)
+def test_a_setting_becomes_a_flag_or_a_key_of_the_file(python: str, command: str) -> None:
+    assert on_command_line(python) == command
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_no_remedy_speaks_python(rule: str) -> None:
+    for remedy in analyze(CASES[rule]).recommendations:
+        assert "Config(" not in on_command_line(remedy)
+        assert "Endpoint(" not in on_command_line(remedy)
