@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -87,9 +88,11 @@ class Endpoint(Validated):
     @field_validator("base_url")
     @classmethod
     def _absolute(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("http://", "https://")):
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")) or not _names_a_host(value):
             raise ValueError("give an absolute address such as http://127.0.0.1:8000/v1")
-        return None if value is None else value.rstrip("/")
+        return value.rstrip("/")
 
     def model_post_init(self, _context: Any, /) -> None:
         if not self.name:
@@ -135,6 +138,14 @@ class Endpoint(Validated):
         if (address := _ADDRESS_WITHOUT_SCHEME.search(model)) is not None:
             raise ConfigError(f"endpoint {text!r}: write the address as {'@http://' + address['address']!r}")
         return cls(provider=provider, model=model, base_url=base_url)
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+    except ValueError:  # a port beyond 65535, a bracket without its other half
+        return False
 
 
 def _unknown_provider(provider: str) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import orjson
+from pydantic import SecretStr
 
 from synth_actors.cli.run import Run
+from synth_actors.cli.settings import check_access
 from synth_actors.config import Endpoint
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.size import tokens_of_text
+from synth_actors.providers.access import MissingKeyError
 from synth_actors.providers.prices import price_of
 
 
-def plan_text(run: Run, target: str) -> str:
+def plan_text(run: Run, target: str, notes: Sequence[str] = ()) -> str:
     """The plan for a person: requests, tokens, dollars, the first prompt."""
     schema = RowSchema(run.schema)
     plan = Plan(schema, run.job)
@@ -27,10 +30,24 @@ def plan_text(run: Run, target: str) -> str:
         f"  requests   {plan.requests} of up to {run.job.rows_per_request} rows, max_tokens {first.max_tokens} each",
         f"  tokens     about {tokens_in:,} in and {tokens_out:,} out, when every row is right at once",
         *(f"  endpoint   {line}" for line in _endpoints(run, tokens_in, tokens_out)),
+        *(f"  note       {note}" for note in notes),
         "The first request:",
         *("  | " + line for line in f"{first.system}\n\n{first.prompt}".splitlines()),
     ]
     return "\n".join(lines)
+
+
+def missing_keys(endpoints: Sequence[Endpoint]) -> tuple[list[str], list[Endpoint]]:
+    """What to say about keys that are not there, and the endpoints with another in their place, to be opened only."""
+    notes, usable = [], []
+    for endpoint in endpoints:
+        try:
+            check_access(endpoint)
+        except MissingKeyError as exc:
+            notes.append(str(exc))
+            endpoint = endpoint.model_copy(update={"api_key": SecretStr("missing")})
+        usable.append(endpoint)
+    return notes, usable
 
 
 def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:

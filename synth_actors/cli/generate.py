@@ -5,6 +5,7 @@ Everything that can be wrong without a call is found here, before the first one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +13,18 @@ import trio
 import typer
 
 from synth_actors.cli import settings as limits
-from synth_actors.cli.dry_run import plan_text
+from synth_actors.cli.dry_run import missing_keys, plan_text
 from synth_actors.cli.progress import display_for
 from synth_actors.cli.run import Ending, Run, run
 from synth_actors.cli.schema_arg import load_schema
-from synth_actors.cli.settings import Settings, load_settings
+from synth_actors.cli.settings import check_access, load_settings
 from synth_actors.cli.summary import summary
+from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.datasets.plan import RowsJob
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.sinks import check_target, open_sink
 from synth_actors.engine import open_engine
 from synth_actors.errors import ConfigError
-from synth_actors.providers.access import access_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,10 @@ def make_rows(flags: Flags, *, dry_run: bool) -> int:
     schema = _row_schema(flags.schema, plan)
     _check_for_local(flags.schema, plan, schema)
     if dry_run:
-        check_target(flags.output, schema, overwrite=flags.overwrite)
-        trio.run(_open_and_close, plan.settings)
-        typer.echo(plan_text(plan, flags.output), err=flags.output == "-")
+        _show_plan(flags, plan, schema)
         return 0
+    for endpoint in plan.settings.endpoints:
+        check_access(endpoint)  # a missing key is said before the client library takes seconds to import
     sink = open_sink(flags.output, schema, overwrite=flags.overwrite)
     ending = run(plan, sink, display_for(rows_on_stdout=flags.output == "-"))
     if isinstance(ending.error, BrokenPipeError):
@@ -86,9 +87,6 @@ def _decide(flags: Flags) -> Run:
         temperature=flags.temperature,
     )
     settings = load_settings(flags.config, flags.endpoints, concurrency=flags.concurrency, budget_usd=flags.budget_usd)
-    for endpoint in settings.endpoints:
-        if endpoint.provider != "local":
-            access_of(endpoint)  # a missing key is said before the client library takes seconds to import
     return Run(settings=settings, schema=load_schema(flags.schema), job=job, in_thread=flags.output == "-")
 
 
@@ -112,9 +110,20 @@ def _check_for_local(argument: str, plan: Run, schema: RowSchema) -> None:
         raise ConfigError(f"SCHEMA {argument}: {exc}") from None
 
 
-async def _open_and_close(settings: Settings) -> None:
-    """What is wrong with an endpoint, a missing key above all, is found when the engine opens; no call is made."""
-    async with open_engine(settings.endpoints, settings.engine):
+def _show_plan(flags: Flags, plan: Run, schema: RowSchema) -> None:
+    check_target(flags.output, schema, overwrite=True)
+    notes, usable = missing_keys(plan.settings.endpoints)
+    try:
+        check_target(flags.output, schema, overwrite=flags.overwrite)
+    except ConfigError as exc:  # of no account yet: no file is written
+        notes.append(str(exc))
+    trio.run(_open_and_close, usable, plan.settings.engine)
+    typer.echo(plan_text(plan, flags.output, notes), err=flags.output == "-")
+
+
+async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -> None:
+    """What is wrong with an endpoint is found when the engine opens; no call is made."""
+    async with open_engine(endpoints, config):
         pass
 
 

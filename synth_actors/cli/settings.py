@@ -10,6 +10,7 @@ from typing import Any
 
 from synth_actors.config import CacheConfig, Endpoint, EngineConfig, Price, as_endpoint
 from synth_actors.errors import ConfigError
+from synth_actors.providers.access import access_of
 
 PARTS = ("endpoints", "engine")
 
@@ -40,6 +41,12 @@ def load_settings(
     except ConfigError as exc:
         raise ConfigError(f"{where}{exc}") from None
     return Settings(engine=engine, endpoints=tuple(map(as_endpoint, endpoints or of_file or ["local"])))
+
+
+def check_access(endpoint: Endpoint) -> None:
+    """Raises `ConfigError` when the address or the key of an endpoint is wrong or missing."""
+    if endpoint.provider != "local":
+        access_of(endpoint)
 
 
 def _read(path: Path) -> dict[str, Any]:

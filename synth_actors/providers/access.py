@@ -29,6 +29,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|")
 
 
+class MissingKeyError(ConfigError):
+    """No key was given; everything else may be right."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """One address and the key for it, None when none is sent; `home` is False when it is not the provider's own."""
@@ -92,7 +96,7 @@ def _key_of(endpoint: Endpoint) -> str | None:
     name = variable or _KEY_VARIABLE[str(endpoint.provider)]
     if key := os.environ.get(name):
         return key
-    raise ConfigError(
+    raise MissingKeyError(
         f"endpoint {endpoint.name!r}: no API key: the environment variable {name} is not set;"
         f" set {name}, or give Endpoint(api_key=...) or Endpoint(api_key_env=...)"
     )

@@ -148,6 +148,17 @@ def test_a_dry_run_makes_no_call_and_no_file(monkeypatch: pytest.MonkeyPatch, ca
     assert (files(), server.asked) == (set(), [])
 
 
+def test_a_dry_run_notes_a_missing_key_and_an_existing_file(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    Path("rows.jsonl").write_text("old\n")
+    assert command("--dry-run", "--endpoint", "anthropic:claude-haiku-4-5") == 0
+    out, err = capfd.readouterr()
+    assert "note       endpoint 'anthropic:claude-haiku-4-5': no API key" in out
+    assert "note       -o rows.jsonl: exists" in out
+    assert err == ""
+    assert Path("rows.jsonl").read_text() == "old\n"
+
+
 def test_a_dry_run_prices_what_has_a_price(capfd: Capture) -> None:
     Path("c.toml").write_text(
         '[engine]\nbudget_usd = 0.001\n[[endpoints]]\nprovider = "openai"\nmodel = "m"\n'
@@ -175,7 +186,9 @@ WRONG: list[tuple[list[str], str]] = [
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--budget-usd", "nan"], "--budget-usd nan"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "nobody:m"], "unknown provider 'nobody'"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "anthropic:m"], "ANTHROPIC_API_KEY"),
-    (["generate", "a.json", "-n", "5", "-o", "-", "--dry-run", "--endpoint", "anthropic:m"], "ANTHROPIC_API_KEY"),
+    (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://"], "'http://' is not valid"),
+    (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://h:99999"], "h:99999"),
+    (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://a b/v1"], "'http://a b/v1'"),
     (["generate", "a.json", "-n", "5", "-o", "x.parquet"], ".parquet"),
     (["generate", "a.json", "-n", "5", "-o", "none/x.jsonl"], "there is no folder none"),
     (["generate", "a.json", "-n", "5", "-o", "/proc/x.jsonl"], "/proc/x.jsonl: cannot be written"),
