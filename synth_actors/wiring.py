@@ -174,6 +174,7 @@ class Wiring:
                 rank=rank,
                 max_concurrency=endpoint.max_concurrency,
                 price=price,
+                extra_body=endpoint.extra_body,
             )
             for rank, (endpoint, provider, price) in enumerate(rows)
         ]

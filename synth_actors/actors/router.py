@@ -6,7 +6,6 @@ than the limiter has free, so nothing queues behind the limiter, and a slow endp
 
 from __future__ import annotations
 
-import heapq
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,12 +30,13 @@ from synth_actors.messages import (
 )
 from synth_actors.policy.backlog import Backlog, Lane
 from synth_actors.policy.budget import Budget, Reservation
-from synth_actors.policy.endpoints import EndpointState, FailedCall
+from synth_actors.policy.delayed import Delayed
+from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.outage import Closed, Dead, Open, outlook
 from synth_actors.policy.overdue import Overdue
-from synth_actors.policy.pricing import upper_estimate_usd
+from synth_actors.policy.pricing import known_cost_usd, upper_estimate_usd
 from synth_actors.policy.progress import Limits, Progress
-from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
+from synth_actors.policy.retry import FIRST_DELAY_S, REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
 from synth_actors.policy.routing import Strategy, StreamMode, is_streamed
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
@@ -99,7 +99,10 @@ class RouterActor(Decider[RouterMessage]):
         self._limits = limits
         self._overdue = Overdue(limits.shortest_timeout_s)
         self._backlog: Backlog[_Job] = Backlog()
-        self._delayed: list[tuple[float, int, _Job]] = []
+        self._narrowed: dict[
+            _Job, frozenset[str]
+        ] = {}  # queued for fewer endpoints than may serve them, since some failed
+        self._delayed: Delayed[_Job] = Delayed()
         self._jobs: dict[Route, _Job] = {}
         self._in_flight = 0
         self._due = inf
@@ -156,8 +159,25 @@ class RouterActor(Decider[RouterMessage]):
             self._enqueue(job)
 
     def _enqueue(self, job: _Job) -> None:
+        places = job.progress.places()
         job.waiting = True
-        self._backlog.push(job, job.progress.places())
+        self._backlog.push(job, places)
+        if job.progress.failed_at and places != job.progress.willing():
+            self._narrowed[job] = places
+
+    def _unqueue(self, job: _Job) -> None:
+        if job.waiting:
+            self._backlog.drop(job)
+            self._narrowed.pop(job, None)
+        else:
+            self._delayed.drop(job)
+
+    def _take(self, lane: Lane[_Job]) -> _Job:
+        job = self._backlog.pop(lane)
+        job.waiting = False
+        if self._narrowed:
+            self._narrowed.pop(job, None)
+        return job
 
     def _drop(self, route: Route) -> None:
         job = self._jobs.get(route)
@@ -168,11 +188,7 @@ class RouterActor(Decider[RouterMessage]):
             return
         del self._jobs[route]
         self._abandoned += 1
-        self._report_left()
-        if job.waiting:
-            self._backlog.drop(job)
-        else:
-            job.dropped = True
+        self._unqueue(job)
 
     def _end(self, job: _Job, result: Success | Failure) -> None:
         del self._jobs[job.route]
@@ -185,16 +201,13 @@ class RouterActor(Decider[RouterMessage]):
         self._closing = not drain
         if self._closing:
             self._stop_all()
-        self._report_left()
 
     def _stop_all(self) -> None:
         for job in list(self._jobs.values()):
             if job.attempt is not None:  # ends when its `Finished` comes
                 job.attempt.abandon()
                 continue
-            if job.waiting:
-                self._backlog.drop(job)
-            job.dropped = True
+            self._unqueue(job)
             self._end(job, Failure(Ended.CLOSED, "the engine was closed before this was sent", None, NO_USAGE))
 
     def _report_left(self) -> None:
@@ -202,43 +215,38 @@ class RouterActor(Decider[RouterMessage]):
             self._leaving.send(True)
 
     def _dispatch(self, now: float) -> None:
-        if self._delayed:
-            self._release_delayed(now)
+        while self._delayed.next_at <= now:
+            self._enqueue(self._delayed.pop())
         while self._backlog.wanted and self._in_flight < self._cap and self._dispatch_one(now):
             pass
-        waits = self._backlog.wanted or self._delayed
+        waits = self._backlog.wanted or self._delayed.next_at < inf
         self._due = min(self._overdue.look_at, self._next_due(now)) if waits else self._overdue.look_at
-
-    def _release_delayed(self, now: float) -> None:
-        while self._delayed and self._delayed[0][0] <= now:
-            job = heapq.heappop(self._delayed)[2]
-            if not job.dropped:
-                self._enqueue(job)
+        if self._leaving is not None:
+            self._report_left()
 
     def _dispatch_one(self, now: float) -> bool:
         for lane, job in self._backlog.lanes():
             open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now)]
-            if not open_ones:
-                continue
-            self._backlog.pop(lane)
-            job.waiting = False
-            return self._send(job, open_ones[0] if len(open_ones) == 1 else self._choose(open_ones), now)
+            if open_ones:
+                endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones)
+                if self._send(lane, job, endpoint, now):
+                    return True
         return False
 
-    def _send(self, job: _Job, endpoint: EndpointState, now: float) -> bool:
-        """Send `job` to `endpoint`; False when the budget says to wait for what is under way."""
+    def _send(self, lane: Lane[_Job], job: _Job, endpoint: EndpointState, now: float) -> bool:
+        """Send the head of `lane` to `endpoint`; False when the budget says to wait for what is under way."""
         estimate_usd = 0.0
         if self._budget.limit_usd is not None and endpoint.price is not None:
-            estimate_usd = upper_estimate_usd(job.route.request, job.route.output, endpoint.price)
+            estimate_usd = upper_estimate_usd(job.route.request, job.route.output, endpoint.price, endpoint.extra_body)
         match self._budget.reserve(estimate_usd):
             case Reservation.GRANTED:
-                self._start(job, endpoint, estimate_usd, now)
+                self._start(self._take(lane), endpoint, estimate_usd, now)
                 return True
             case Reservation.WAIT:
-                self._enqueue(job)
                 return False
             case Reservation.EXCEEDED:
-                self._end(job, Failure(Ended.BUDGET, self._budget.refusal(estimate_usd), None, NO_USAGE))
+                message = self._budget.refusal(estimate_usd)
+                self._end(self._take(lane), Failure(Ended.BUDGET, message, None, NO_USAGE))
                 return True
 
     def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
@@ -270,7 +278,8 @@ class RouterActor(Decider[RouterMessage]):
         self._in_flight -= 1
         endpoint.in_flight -= 1
         job.route.usage = job.route.usage + result.usage
-        self._budget.settle(attempt.reserved_usd, result.usage.cost_usd or 0.0)
+        fault = None if isinstance(result, Success) else result.fault
+        self._budget.settle(attempt.reserved_usd, known_cost_usd(result.usage, fault))
         if isinstance(result, Success):
             endpoint.succeeded(result.usage)
             self._end(job, result)
@@ -282,7 +291,6 @@ class RouterActor(Decider[RouterMessage]):
             self._end(job, result)
         else:
             self._failed(job, attempt, result, result.fault, now)
-        self._report_left()
 
     def _failed(self, job: _Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         endpoint = self._endpoints[attempt.endpoint]
@@ -291,33 +299,15 @@ class RouterActor(Decider[RouterMessage]):
             logger.error("%s; it gets no more calls", failure.message)
         elif fault in REFUSED_BEFORE_WORK:
             logger.info("%s; it takes no call for a while", failure.message)
-        endpoint.failed(
-            FailedCall(
-                fault=fault,
-                message=failure.message,
-                usage=failure.usage,
-                begun_at=attempt.dispatched_at,
-                retry_after_s=failure.retry_after_s,
-                was_probe=attempt.is_probe,
-            ),
-            now,
-        )
+        begun_at = attempt.dispatched_at
+        endpoint.failed(fault, failure, begun_at=begun_at, was_probe=attempt.is_probe, now=now)
         if self._closing or attempt.abandoned:  # it failed before the cancellation reached it: nobody wants another
             self._end(job, failure)
         else:
             self._judge(job, failure, fault, now)
 
     def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
-        untried = [self._endpoints[name].breaker for name in job.progress.untried() - {failure.endpoint}]
-        verdict = job.progress.verdict(
-            fault,
-            truncated=failure.truncated,
-            others_left=any(b.fatal_reason is None for b in untried),
-            others_open=not all(b.is_closed(now) for b in untried),
-            retry_after_s=failure.retry_after_s,
-            limits=self._limits,
-            now=now,
-        )
+        verdict = job.progress.verdict(fault, failure, self._endpoints, self._limits, now)
         match verdict:
             case GiveUp():
                 self._end(job, failure)
@@ -326,46 +316,54 @@ class RouterActor(Decider[RouterMessage]):
                 self._enqueue(job)
             case Again(delay_s):
                 job.progress.start_over()
-                heapq.heappush(self._delayed, (now + delay_s, job.number, job))
+                self._delayed.push(job, now + delay_s)
             case _:
                 assert_never(verdict)
         self._retries += 1
 
     def _next_due(self, now: float) -> float:
         """When to look again; fails on the way whoever has waited too long for closed endpoints."""
-        due = self._delayed[0][0] if self._delayed else inf
-        for lane, head in list(self._backlog.lanes()):
-            due = min(due, self._lane_due(lane, head, now))
+        if self._narrowed:
+            self._widen(now)
+        due = self._delayed.next_at
+        for lane, _head in self._backlog.lanes():
+            due = min(due, self._lane_due(lane, now))
         return due
 
-    def _lane_due(self, lane: Lane[_Job], head: _Job, now: float) -> float:
+    def _widen(self, now: float) -> None:
+        """Who went elsewhere after a failure, and finds that closed, may go back to where it failed, after a breath."""
+        for job, places in list(self._narrowed.items()):
+            if not isinstance(outlook([self._endpoints[name] for name in places], now), Open):
+                del self._narrowed[job]
+                self._backlog.remove(job, places)
+                job.waiting = False
+                job.progress.start_over()
+                self._delayed.push(job, now + FIRST_DELAY_S)
+
+    def _lane_due(self, lane: Lane[_Job], now: float) -> float:
         view = outlook([self._endpoints[name] for name in lane.allowed], now)
         match view:
             case Open(look_again_at):
-                lane.closed_since = None
                 return look_again_at
             case Dead(reason):
-                self._end_waiting(lane, Failure(Fault.FATAL, reason, min(lane.allowed), NO_USAGE), -inf)
+                self._end_waiting(lane, Failure(Fault.FATAL, reason, min(lane.allowed), NO_USAGE), -inf, now)
                 return inf
-            case Closed(reopens_at, opens_in_s, fault, reason):
-                lane.closed_since = now if lane.closed_since is None else lane.closed_since
+            case Closed(since, reopens_at, opens_in_s, fault, reason):
                 patience_s = self._limits.patience_s
                 message = f"every endpoint was closed for longer than outage_patience_s={patience_s:g}; last, {reason}"
                 failure = Failure(fault, message, None, NO_USAGE, retry_after_s=opens_in_s)
-                self._end_waiting(lane, failure, now - patience_s)
-                impatient_at = max(lane.closed_since, head.queued_at) + patience_s
-                return min(reopens_at, impatient_at if impatient_at > now else now + patience_s)
+                return min(reopens_at, self._end_waiting(lane, failure, since + patience_s, now))
             case _:
                 assert_never(view)
 
-    def _end_waiting(self, lane: Lane[_Job], failure: Failure, since: float) -> None:
-        """Fail those who have waited for the lane's closed endpoints since `since` or longer; all when it is `-inf`."""
+    def _end_waiting(self, lane: Lane[_Job], failure: Failure, patient_until: float, now: float) -> float:
+        """Fail those whose patience is over; when the next one's is.  Nobody's is before their own wait was as long."""
         while (job := lane.head()) is not None:
-            if since != -inf and max(lane.closed_since or since, job.queued_at) > since:
-                return
-            self._backlog.pop(lane)
-            job.waiting = False
-            self._end(job, failure)
+            impatient_at = max(patient_until, job.queued_at + self._limits.patience_s)
+            if patient_until != -inf and impatient_at > now:
+                return impatient_at
+            self._end(self._take(lane), failure)
+        return inf
 
     def _running(self) -> Iterator[Attempt]:
         return (job.attempt for job in self._jobs.values() if job.attempt is not None)

@@ -6,8 +6,8 @@ at, so that ten thousand requests for a full endpoint cost those for another one
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from typing import Generic, Protocol, TypeVar
 
 
@@ -25,21 +25,41 @@ FEW = 64
 
 
 class Lane(Generic[Q]):
-    """Requests that may go to `allowed`; `closed_since` is when the last of these closed, None while one is open."""
+    """Requests that may go to `allowed`, by age: one that comes back for another try is older than most."""
 
-    __slots__ = ("allowed", "closed_since", "queue")
+    __slots__ = ("_heap", "allowed")
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self.allowed = allowed
-        self.closed_since: float | None = None
-        self.queue: deque[Q] = deque()
+        self._heap: list[tuple[int, Q]] = []
 
     def head(self) -> Q | None:
         """The oldest that is still wanted; the dropped ones before it are forgotten."""
-        queue = self.queue
-        while queue and queue[0].dropped:
-            queue.popleft()
-        return queue[0] if queue else None
+        heap = self._heap
+        while heap and heap[0][1].dropped:
+            heappop(heap)
+        return heap[0][1] if heap else None
+
+    def push(self, item: Q) -> None:
+        """Queue `item`."""
+        heappush(self._heap, (item.number, item))
+
+    def pop(self) -> Q:
+        """Take the head, which there is."""
+        return heappop(self._heap)[1]
+
+    def remove(self, item: Q) -> None:
+        """Take `item`, which is queued, out of the middle."""
+        self._heap = [row for row in self._heap if row[1] is not item]
+        heapify(self._heap)
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def forget_dropped(self) -> None:
+        """Keep only what is wanted."""
+        self._heap = [row for row in self._heap if not row[1].dropped]
+        heapify(self._heap)
 
 
 class Backlog(Generic[Q]):
@@ -53,22 +73,23 @@ class Backlog(Generic[Q]):
     def __len__(self) -> int:
         return self.wanted
 
-    def push(self, item: Q, allowed: frozenset[str]) -> Lane[Q]:
-        """Queue `item`; one that is older than the lane's end (a retry) goes to its front."""
+    def push(self, item: Q, allowed: frozenset[str]) -> None:
+        """Queue `item` among those that may go to `allowed`."""
         lane = self._lanes.get(allowed)
         if lane is None:
             lane = self._lanes[allowed] = Lane(allowed)
-        if lane.queue and item.number < lane.queue[-1].number:
-            lane.queue.appendleft(item)
-        else:
-            lane.queue.append(item)
+        lane.push(item)
         self.wanted += 1
-        return lane
 
     def pop(self, lane: Lane[Q]) -> Q:
         """Take the head of `lane`, which has one."""
         self.wanted -= 1
-        return lane.queue.popleft()
+        return lane.pop()
+
+    def remove(self, item: Q, allowed: frozenset[str]) -> None:
+        """Take `item` out of the lane of `allowed`, where it is queued."""
+        self.wanted -= 1
+        self._lanes[allowed].remove(item)
 
     def drop(self, item: Q) -> None:
         """`item`, which is queued, is not wanted any more."""
@@ -76,12 +97,9 @@ class Backlog(Generic[Q]):
         self.wanted -= 1
         self._dropped += 1
         if self._dropped > max(self.wanted, FEW):  # rare enough to cost one step for each that was dropped
-            self._forget_dropped()
-
-    def _forget_dropped(self) -> None:
-        self._dropped = 0
-        for lane in self._lanes.values():
-            lane.queue = deque(item for item in lane.queue if not item.dropped)
+            self._dropped = 0
+            for lane in self._lanes.values():
+                lane.forget_dropped()
 
     def lanes(self) -> Sequence[tuple[Lane[Q], Q]]:
         """The lanes that have somebody, with their heads, the oldest head first."""
@@ -89,5 +107,8 @@ class Backlog(Generic[Q]):
             (only,) = self._lanes.values()
             first = only.head()
             return () if first is None else ((only, first),)
-        heads = [(lane, head) for lane in self._lanes.values() if (head := lane.head()) is not None]
-        return sorted(heads, key=lambda row: row[1].number)
+        heads = [(lane, lane.head()) for lane in self._lanes.values()]
+        for lane, head in heads:
+            if head is None:  # its set of endpoints may never be asked for again
+                del self._lanes[lane.allowed]
+        return sorted(((lane, head) for lane, head in heads if head is not None), key=lambda row: row[1].number)

@@ -18,7 +18,10 @@ class Reservation(Enum):
 
 
 class Budget:
-    """Dollars: `spent_usd` + `reserved_usd` <= `limit_usd` at all times; no limit when None."""
+    """Dollars: `spent_usd` + `reserved_usd` <= `limit_usd` at all times; no limit when None.
+
+    `spent_usd` counts a call whose cost cannot be known with all that was reserved for it, since it may have cost that.
+    """
 
     __slots__ = ("_held", "limit_usd", "reserved_usd", "spent_usd")
 
@@ -36,15 +39,15 @@ class Budget:
         self._held += 1
         return Reservation.GRANTED
 
-    def settle(self, reserved_usd: float, cost_usd: float) -> None:
-        """The call that had `reserved_usd` has ended and cost `cost_usd`."""
+    def settle(self, reserved_usd: float, cost_usd: float | None) -> None:
+        """The call that had `reserved_usd` has ended and cost `cost_usd`, None when nobody knows."""
         self._held -= 1
         self.reserved_usd = max(0.0, self.reserved_usd - reserved_usd) if self._held else 0.0
-        self.spent_usd += cost_usd
+        self.spent_usd += reserved_usd if cost_usd is None else cost_usd
 
     def refusal(self, amount_usd: float) -> str:
         """Why a call that may cost `amount_usd` is not made."""
         return (
-            f"budget_usd={self.limit_usd}: {self.spent_usd:.6f} is spent and the next call may cost {amount_usd:.6f}; "
-            "raise the budget or lower max_tokens"
+            f"budget_usd={self.limit_usd}: {self.spent_usd:.6f} is spent, or may be, and the next call may cost "
+            f"{amount_usd:.6f}; raise the budget or lower max_tokens"
         )

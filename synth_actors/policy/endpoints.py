@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
 from synth_actors.policy.breaker import Breaker
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
@@ -30,16 +31,12 @@ _THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEM
 """Faults that say nothing about the health of the endpoint."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedCall:
-    """What an endpoint's health depends on when a call fails; `begun_at` is the time of its dispatch."""
+class FailedCall(Protocol):
+    """What a failed call tells."""
 
-    fault: Fault
     message: str
     usage: Usage
-    begun_at: float
     retry_after_s: float | None
-    was_probe: bool
 
 
 class EndpointState:
@@ -48,6 +45,7 @@ class EndpointState:
     __slots__ = (
         "attempts",
         "breaker",
+        "extra_body",
         "failures",
         "in_flight",
         "last_fault",
@@ -62,12 +60,22 @@ class EndpointState:
         "usage",
     )
 
-    def __init__(self, *, name: str, model: str, rank: int, max_concurrency: int | None, price: Prices | None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: str,
+        rank: int,
+        max_concurrency: int | None,
+        price: Prices | None,
+        extra_body: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.name = name
         self.model = model
         self.rank = rank  # place in the order of preference, from 0
         self.max_concurrency = max_concurrency
         self.price = price
+        self.extra_body = extra_body  # merged into every call; may lengthen its answer
         self.breaker = Breaker()
         self.in_flight = 0
         self.attempts = 0
@@ -95,21 +103,21 @@ class EndpointState:
         self.usage = self.usage + usage
         self.breaker.ignored(was_probe=was_probe)
 
-    def failed(self, failed: FailedCall, now: float) -> None:
-        """A call failed: what that says about the endpoint goes to its breaker."""
-        fault, breaker = failed.fault, self.breaker
+    def failed(self, fault: Fault, call: FailedCall, *, begun_at: float, was_probe: bool, now: float) -> None:
+        """A call dispatched at `begun_at` failed: what that says about the endpoint goes to its breaker."""
+        breaker = self.breaker
         self.failures[fault.value] += 1
-        self.usage = self.usage + failed.usage
-        self.last_fault, self.last_message = fault, failed.message
+        self.usage = self.usage + call.usage
+        self.last_fault, self.last_message = fault, call.message
         if fault is Fault.FATAL:
-            breaker.died(failed.message)
+            breaker.died(call.message)
         elif fault in REFUSED_BEFORE_WORK:
-            breaker.refused(now, begun_at=failed.begun_at, retry_after_s=failed.retry_after_s)
+            breaker.refused(now, begun_at=begun_at, was_probe=was_probe, retry_after_s=call.retry_after_s)
         elif fault in _THE_REQUESTS_OWN:
-            breaker.ignored(was_probe=failed.was_probe)
+            breaker.ignored(was_probe=was_probe)
             self.schema_in_prompt |= fault is Fault.SCHEMA_REFUSED
         else:
-            breaker.failed(now, begun_at=failed.begun_at)
+            breaker.failed(now, begun_at=begun_at, was_probe=was_probe)
 
     def snapshot(self, now: float) -> EndpointSnapshot:
         """Its figures at `now`."""

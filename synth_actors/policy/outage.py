@@ -13,7 +13,7 @@ from synth_actors.providers.base import Fault
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """At least one endpoint works; `look_again_at` is when another one may, `inf` when none is paused."""
+    """At least one endpoint works or is just being tried; `look_again_at` is when a paused one may, `inf` for never."""
 
     look_again_at: float
 
@@ -22,9 +22,11 @@ class Open:
 class Closed:
     """Every endpoint is paused, not yet proved again, or dead; one may reopen at `reopens_at`, in `opens_in_s`.
 
-    `fault` is a refusal before work: that is what this is for whoever waits, also when other failures led to it.
+    It has been so since `since`.  `fault` is a refusal before work: that is what this is for whoever waits, also when
+    other failures led to it.
     """
 
+    since: float
     reopens_at: float
     opens_in_s: float | None
     fault: Fault
@@ -48,8 +50,9 @@ def outlook(endpoints: Sequence[EndpointState], now: float) -> Outlook:
         return Dead("; ".join(str(e.breaker.fatal_reason) for e in fatal))  # each reason names its endpoint
     alive = [e for e in endpoints if e.breaker.fatal_reason is None]
     due = min((e.breaker.reopens_at for e in alive if e.breaker.reopens_at > now), default=inf)
-    if not all(e.breaker.is_closed(now) for e in alive):
+    if any(e.breaker.is_probing or not e.breaker.is_closed(now) for e in alive):
         return Open(due)
     first = min(alive, key=lambda e: (e.breaker.reopens_at, e.rank))
     fault = first.last_fault if first.last_fault in REFUSED_BEFORE_WORK else Fault.OVERLOADED  # closed is as good
-    return Closed(due, None if due == inf else due - now, fault, first.last_message)
+    since = max(e.breaker.closed_since for e in alive)
+    return Closed(since, due, None if due == inf else due - now, fault, first.last_message)

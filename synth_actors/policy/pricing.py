@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from synth_actors.policy.endpoints import Prices
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD
+from synth_actors.providers.base import Fault
 from synth_actors.schema import Output
-from synth_actors.types import Request, Usage
+from synth_actors.types import NO_USAGE, Request, Usage
 
 
 def priced(usage: Usage, price: Prices | None) -> Usage:
@@ -33,10 +38,30 @@ def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
     )
 
 
-def upper_estimate_usd(request: Request, output: Output | None, price: Prices) -> float:
-    """The most one call may cost: a token has at least one byte, and the answer at most `max_tokens` tokens."""
+_FREE: frozenset[object] = REFUSED_BEFORE_WORK | REJECTED_FOR_GOOD | {Fault.SCHEMA_REFUSED}
+"""Faults of calls that were not charged."""
+
+
+def known_cost_usd(usage: Usage, fault: object | None) -> float | None:
+    """What a call cost; None when it ended with a fault after it was accepted and nobody told what it had used."""
+    return None if fault is not None and fault not in _FREE and usage is NO_USAGE else usage.cost_usd
+
+
+_LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""What APIs call the bound of an answer, where `extra` or `extra_body` may set it past `Request.max_tokens`."""
+
+
+def upper_estimate_usd(request: Request, output: Output | None, price: Prices, extra_body: Mapping[str, Any]) -> float:
+    """The most one call may cost: a token has at least one byte, and an answer at most `max_tokens` tokens."""
     texts = (request.prompt, request.messages, request.system, request.stop, request.extra)
     schema_bytes = len(output.tag) if output else 0
     input_bytes = len(repr(texts).encode()) + schema_bytes  # not as JSON, which cannot write everything that comes
     input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
-    return (input_bytes * input_usd + request.max_tokens * price.output_usd_per_mtok) / 1e6
+    extras = {**extra_body, **request.extra}
+    output_tokens = max(request.max_tokens, *(_whole(extras.get(name)) for name in _LENGTHS))
+    answers = max(1, _whole(extras.get("n")))
+    return (input_bytes * input_usd + answers * output_tokens * price.output_usd_per_mtok) / 1e6
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
+from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD, Trial, Verdict, judge
 from synth_actors.providers.base import Fault
 
@@ -20,6 +22,13 @@ class Limits:
     patience_s: float
     shortest_timeout_s: float
     jitter: Callable[[], float]
+
+
+class LastCall(Protocol):
+    """What the attempt that failed last tells."""
+
+    truncated: bool
+    retry_after_s: float | None
 
 
 class Progress:
@@ -50,7 +59,11 @@ class Progress:
         """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
         if not self.failed_at and not self.rejected_at:
             return self.allowed
-        return self.untried() or self.allowed - self.rejected_at or self.allowed
+        return self.untried() or self.willing()
+
+    def willing(self) -> frozenset[str]:
+        """Where it was not rejected for good, whether it failed there or not; anywhere when that is nowhere."""
+        return self.allowed - self.rejected_at or self.allowed
 
     def untried(self) -> frozenset[str]:
         """Where it has not failed yet."""
@@ -71,31 +84,26 @@ class Progress:
         (self.rejected_at if fault in REJECTED_FOR_GOOD else self.failed_at).add(endpoint)
 
     def verdict(
-        self,
-        fault: Fault,
-        *,
-        truncated: bool,
-        others_left: bool,
-        others_open: bool,
-        retry_after_s: float | None,
-        limits: Limits,
-        now: float,
+        self, fault: Fault, call: LastCall, endpoints: Mapping[str, EndpointState], limits: Limits, now: float
     ) -> Verdict:
         """Again, elsewhere or give up, after an attempt that was noted."""
+        last = self.last_endpoint
+        alive = [name for name in self.allowed - self.rejected_at if endpoints[name].breaker.fatal_reason is None]
         return judge(
             Trial(
                 fault=fault,
-                truncated=truncated,
+                truncated=call.truncated,
                 spent=self._spent,
                 max_attempts=limits.max_attempts,
                 invalid_outputs=self._invalid_outputs,
                 schema_refusals=self._schema_refusals,
                 endpoints=len(self.allowed),
-                others_left=others_left,
-                others_open=others_open,
+                others_left=any(name != last for name in alive),
+                others_open=any(name != last and endpoints[name].admits(now) for name in self.untried()),
+                some_left=bool(alive),
                 refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
                 patience_s=limits.patience_s,
-                retry_after_s=retry_after_s,
+                retry_after_s=call.retry_after_s,
                 jitter=limits.jitter(),
             )
         )

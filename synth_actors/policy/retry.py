@@ -55,8 +55,9 @@ class Trial:
     invalid_outputs: int
     schema_refusals: int
     endpoints: int  # how many it may use
-    others_left: bool  # endpoints that it has not tried and that are not out for good
-    others_open: bool  # such endpoints that take calls at the moment
+    others_left: bool  # endpoints other than the one that failed it that may still serve it
+    others_open: bool  # such endpoints that it has not tried and that take a call at the moment
+    some_left: bool  # endpoints that may still serve it, this one included
     refused_for_s: float
     patience_s: float
     retry_after_s: float | None
@@ -76,7 +77,7 @@ def judge(trial: Trial) -> Verdict:
     if fault is Fault.OUTPUT_INVALID:
         return _after_invalid_output(trial)
     if fault in REJECTED_FOR_GOOD and trial.others_left:
-        return Elsewhere()
+        return Elsewhere() if trial.others_open else _after_failure(trial)
     return GiveUp()
 
 
@@ -89,7 +90,7 @@ def _after_refusal(trial: Trial) -> Verdict:
 
 
 def _after_failure(trial: Trial) -> Verdict:
-    if trial.spent >= trial.max_attempts:
+    if trial.spent >= trial.max_attempts or not trial.some_left:
         return GiveUp()
     if trial.others_open:  # a closed one is no better than another try here
         return Elsewhere()

@@ -140,8 +140,7 @@ async def test_a_place_that_is_handed_over_as_the_door_closes_is_not_lost() -> N
     assert door.waiting == 0
 
 
-@pytest.mark.parametrize("max_waiting", [50, 20_000])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("seed", "max_waiting"), [(1, 50), (2, 20_000)])
 async def test_a_thousand_callers_that_cancel_continuously_overflow_nothing(
     seed: int, max_waiting: int, autojump_clock: Any
 ) -> None:
@@ -153,7 +152,7 @@ async def test_a_thousand_callers_that_cancel_continuously_overflow_nothing(
 
     async def caller(engine: Engine) -> None:
         nonlocal answered
-        for _ in range(6):
+        for _ in range(4):
             request = Request(prompt=str(chance.randrange(100)), cache=chance.choice(["use", "refresh", "bypass"]))
             with trio.move_on_after(chance.choice([0.0, 0.0001, chance.random(), 3.0])) as scope:
                 if chance.random() < 0.2:
@@ -172,10 +171,10 @@ async def test_a_thousand_callers_that_cancel_continuously_overflow_nothing(
         await assert_idle(engine)
         snapshot = await engine.metrics()
         counters = snapshot.counters
-        assert counters.submitted == 6000
+        assert counters.submitted == 4000
         assert (counters.succeeded, counters.failed) == (answered, 0)
-        assert counters.cancelled == 6000 - answered
-        assert 0 < answered < 6000
+        assert counters.cancelled == 4000 - answered
+        assert 0 < answered < 4000
         ended = sum(e.successes + sum((e.failures or {}).values()) for e in snapshot.router.endpoints.values())
         assert ended == counters.paid_calls, "every fact was delivered"
         assert provider.peak <= 20
@@ -192,10 +191,10 @@ async def test_requests_that_nobody_wants_any_more_do_not_pile_up_behind_one_tha
                 await engine.generate(str(number))
         await trio.testing.wait_all_tasks_blocked()
         lanes = engine._wiring._router._backlog._lanes.values()
-        assert sum(len(lane.queue) for lane in lanes) < 100
+        assert sum(len(lane) for lane in lanes) < 100
         nursery.cancel_scope.cancel()
 
 
 async def test_a_number_that_makes_no_sense_is_refused() -> None:
-    with pytest.raises(ConfigError, match="EngineConfig.max_waiting: 0 is not valid"):
+    with pytest.raises(ConfigError, match=r"EngineConfig\.max_waiting: 0 is not valid"):
         EngineConfig(max_waiting=0)
