@@ -30,7 +30,7 @@ def llmock_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = taken.getsockname()[1]
     program = "from llmock.cli import app; app()"
     command = [sys.executable, "-c", program, "serve", "--port", str(port), "--log-level", "warning"]
-    with _running(command, tmp_path_factory.mktemp("llmock")) as process:
+    with running(command, tmp_path_factory.mktemp("llmock")) as process:
         _wait_for_port(process, port)
         yield f"http://127.0.0.1:{port}"
 
@@ -40,12 +40,13 @@ def llama_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The root of a llama.cpp server with a model of noise; both APIs are below `/v1`, counters at `/metrics`."""
     folder = tmp_path_factory.mktemp("llama")
     command = [sys.executable, str(Path(__file__).with_name("llama_server.py")), str(folder)]
-    with _running(command, folder) as process:
-        yield _first_line(process, folder)
+    with running(command, folder) as process:
+        yield first_line(process, folder)
 
 
 @contextmanager
-def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs during the block, in `folder`, where its stderr goes to `log`."""
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=dict(os.environ), cwd=folder)
         try:
@@ -61,7 +62,8 @@ def _running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[byte
                 process.stdout.close()
 
 
-def _first_line(process: subprocess.Popen[bytes], folder: Path) -> str:
+def first_line(process: subprocess.Popen[bytes], folder: Path) -> str:
+    """What a server prints when it is ready: its address."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.integration.support import LLMock, PromptServer
-from tests.servers import _first_line, _running, llama_server_url, llmock_url
+from tests.servers import first_line, llama_server_url, llmock_url, running
 
 __all__ = ["llama_server_url", "llmock_url"]
 
@@ -28,8 +28,8 @@ def llmock(llmock_url: str) -> Iterator[LLMock]:
 def prompt_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The root of a server whose answers are a function of the prompt alone; see `prompt_server.py`."""
     folder = tmp_path_factory.mktemp("prompt_server")
-    with _running([sys.executable, str(Path(__file__).with_name("prompt_server.py"))], folder) as process:
-        yield _first_line(process, folder)
+    with running([sys.executable, str(Path(__file__).with_name("prompt_server.py"))], folder) as process:
+        yield first_line(process, folder)
 
 
 @pytest.fixture

@@ -1,21 +1,24 @@
 """Does the same rows job work over both wire formats, against servers that we did not write?
 
-The command is run as users run it; what varies beyond that (streamed or plain, counters) is shown in this process,
-since a start of the command with Anthropic's SDK costs seconds.
+The command is run as users run it, once over each wire format; the rest is shown in this process, since a start of the
+command with Anthropic's SDK costs seconds.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from synth_actors import EngineConfig, open_engine
+from synth_actors.cli.app import run_command
 from synth_actors.datasets import generate_rows
 from tests.integration.support import (
     SHOP,
     Llama,
     LLMock,
+    Run,
     assert_valid,
     generate,
     llama_endpoint,
@@ -50,9 +53,12 @@ def test_llmock_over_openai_fills_the_schema_and_the_job_is_complete(tmp_path: P
 
 
 def test_llmock_over_anthropic_answers_in_prose_and_the_command_says_that_no_row_can_be_made(
-    tmp_path: Path, llmock: LLMock
+    tmp_path: Path, llmock: LLMock, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = generate(tmp_path, *JOB, "--endpoint", f"anthropic:mock@{llmock.url}/anthropic")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schema.json").write_text(json.dumps(SHOP))
+    command = ["generate", "schema.json", *map(str, JOB), "--endpoint", f"anthropic:mock@{llmock.url}/anthropic"]
+    run = Run(tmp_path, run_command(command), *capfd.readouterr())
     assert run.status == 1, run
     assert run.files() == set()
     assert "0 of 12 rows" in run.err
