@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import trio.testing
@@ -63,15 +62,3 @@ def spent_usd(engine: Engine) -> float:
     cost_usd = engine._wiring._counters().cost_usd
     assert cost_usd is not None
     return cost_usd
-
-
-def caught_by(errors: list[BaseException]) -> Callable[..., Any]:
-    """A task that awaits `call(*args)` and puts what it raises into `errors`."""
-
-    async def task(call: Callable[..., Any], *args: Any) -> None:
-        try:
-            await call(*args)
-        except Exception as exc:
-            errors.append(exc)
-
-    return task

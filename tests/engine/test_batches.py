@@ -112,9 +112,9 @@ async def test_if_the_input_raises_the_outcomes_come_first_then_its_exception(au
     async with open_engine(ScriptedProvider(lambda call: Step(delay_s=1))) as engine:
         seen: list[Outcome] = []
         async with engine.batch(broken()) as outcomes:
-            with pytest.raises(RuntimeError) as caught:
+            with pytest.raises(RuntimeError) as caught:  # noqa: PT012
                 async for outcome in outcomes:
-                    seen.append(outcome)
+                    seen.append(outcome)  # noqa: PERF401  (what came before the exception counts)
         assert caught.value is raised
         assert sorted(o.index for o in seen if o.response is not None) == [0, 1, 2]
         with pytest.raises(RuntimeError) as caught:

@@ -53,7 +53,7 @@ async def test_an_exception_in_a_body_leaves_as_itself(
 ) -> None:
     provider = ScriptedProvider(lambda call: Step(delay_s=100.0))
     async with open_engine(provider) as engine:
-        with pytest.raises(type(raised)) as caught:
+        with pytest.raises(type(raised)) as caught:  # noqa: PT012
             async with body(engine):
                 await trio.sleep(1)
                 raise raised
@@ -117,15 +117,14 @@ async def test_watching_the_metrics_of_an_engine_that_closes_ends_the_watching(a
     async def look(engine: Engine) -> None:
         async with engine.watch_metrics(1.0) as snapshots:
             async for snapshot in snapshots:
-                seen.append(snapshot.taken_at_s)
+                seen.append(snapshot.taken_at_s)  # noqa: PERF401  (an async comprehension would hide the loop)
             after.append("the loop ended")
             await trio.sleep(1)
             after.append("and the body went on")
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(ScriptedProvider()) as engine:
-            nursery.start_soon(look, engine)
-            await trio.sleep(3.5)
+    async with trio.open_nursery() as nursery, open_engine(ScriptedProvider()) as engine:
+        nursery.start_soon(look, engine)
+        await trio.sleep(3.5)
     assert seen == [1.0, 2.0, 3.0]
     assert after == ["the loop ended", "and the body went on"]
 

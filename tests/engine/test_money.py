@@ -56,8 +56,7 @@ async def test_the_bills_add_up_to_what_was_spent(seed: int, autojump_clock: Any
             bill.append(response.usage.cost_usd or 0.0)
             assert (response.source == "call") == (response.usage.cost_usd != 0.0)
         except GenerationError as exc:
-            assert exc.usage is not None
-            bill.append(exc.usage.cost_usd or 0.0)
+            bill.append(exc.usage.cost_usd or 0.0 if exc.usage else -1e9)
 
     providers = [ScriptedProvider(script, name=name) for name in ("one", "two")]
     async with open_engine([dollar_endpoint(p) for p in providers], EngineConfig(max_concurrency=5)) as engine:

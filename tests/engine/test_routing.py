@@ -60,23 +60,23 @@ async def test_the_slow_one_first_in_preference_takes_what_it_can_and_no_more(au
 async def test_the_least_loaded_endpoint_by_share_of_its_places(autojump_clock: Any) -> None:
     small, first = endpoint("small", 1.0, 10)
     large, second = endpoint("large", 1.0, 30)
-    async with open_engine([first, second], EngineConfig(routing="least_loaded")) as engine:
-        async with trio.open_nursery() as nursery:
-            for number in range(20):
-                nursery.start_soon(engine.generate, f"p{number}")
-            await trio.testing.wait_all_tasks_blocked()
-            assert (small.active, large.active) == (5, 15)
+    config = EngineConfig(routing="least_loaded")
+    async with open_engine([first, second], config) as engine, trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(engine.generate, f"p{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (small.active, large.active) == (5, 15)
 
 
 async def test_the_least_loaded_endpoint_by_calls_when_one_has_no_limit(autojump_clock: Any) -> None:
     limited, first = endpoint("limited", 1.0, 100)
     free, second = endpoint("free", 1.0)
-    async with open_engine([first, second], EngineConfig(routing="least_loaded")) as engine:
-        async with trio.open_nursery() as nursery:
-            for number in range(21):
-                nursery.start_soon(engine.generate, f"p{number}")
-            await trio.testing.wait_all_tasks_blocked()
-            assert (limited.active, free.active) == (11, 10)
+    config = EngineConfig(routing="least_loaded")
+    async with open_engine([first, second], config) as engine, trio.open_nursery() as nursery:
+        for number in range(21):
+            nursery.start_soon(engine.generate, f"p{number}")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (limited.active, free.active) == (11, 10)
 
 
 @pytest.mark.parametrize("routing", ["fastest", "cheapest", "weighted"])
@@ -94,7 +94,7 @@ async def test_never_more_calls_than_tokens(autojump_clock: Any) -> None:
 
 
 async def test_generators_are_started_on_demand_and_used_again() -> None:
-    provider, only = endpoint("only", 0.0)
+    _provider, only = endpoint("only", 0.0)
     async with open_engine(only, EngineConfig(max_concurrency=10_000)) as engine:
         for number in range(50):
             await engine.generate(f"p{number}")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from synth_actors import EngineConfig, GenerationError, open_engine
+from synth_actors import EngineConfig, GenerationError, SynthActorsError, open_engine
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.testing import ScriptedProvider, Step
 from synth_actors.types import Usage
@@ -116,18 +116,20 @@ async def test_a_provider_that_does_not_hear_a_cancellation_keeps_its_token_and_
 async def test_an_exit_raised_by_a_provider_ends_the_engine_and_everybody_is_answered(
     raised: BaseException, autojump_clock: Any
 ) -> None:
-    provider = ScriptedProvider(lambda call: Step(raises=raised if call.request.prompt == "exit" else None, delay_s=1.0))
+    provider = ScriptedProvider(
+        lambda call: Step(raises=raised if call.request.prompt == "exit" else None, delay_s=1.0)
+    )
     ended: list[str] = []
 
     async def ask(engine: Any, prompt: str) -> None:
         try:
             await engine.generate(prompt)
             ended.append("answered")
-        except Exception as exc:
+        except SynthActorsError as exc:
             ended.append(type(exc).__name__)
 
     async with trio.open_nursery() as nursery:
-        with trio.fail_after(10), pytest.raises(BaseExceptionGroup) as caught:
+        with trio.fail_after(10), pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012
             async with open_engine(provider, EngineConfig(max_concurrency=2)) as engine:
                 for prompt in ("exit", "beside", "queued"):
                     nursery.start_soon(ask, engine, prompt)
