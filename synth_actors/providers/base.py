@@ -1,7 +1,7 @@
 """What must an adapter to a provider do, and how may it fail?
 
-A provider speaks one wire format and decides nothing: no retry, no cache, no limits, no clock.  `docs/reference/provider.md`
-walks through writing one.
+A provider speaks one wire format and decides nothing: no retry, no cache, no limits, no clock.
+`docs/reference/provider.md` walks through writing one.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Call:
     """What one attempt asks a provider for.
 
     `json_schema` is the full schema of the output, None for free text; the provider sends the subset that its API
-    accepts, the engine validates every keyword afterwards.  `note_usage` takes the tokens known so far, all of them each
-    time: what a call that is cut off later had used is known only by this.
+    accepts, the engine validates every keyword afterwards.  `note_usage` takes the tokens known so far, all of them
+    each time: what a call that is cut off later had used is known only by this.
     """
 
     request: Request
