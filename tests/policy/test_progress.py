@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import pytest
+
+from synth_actors.policy.endpoints import EndpointState
+from synth_actors.policy.progress import Limits, Progress
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp, Verdict
+from synth_actors.providers.base import Fault
+
+TWO = frozenset({"one", "two"})
+LIMITS = Limits(max_attempts=6, patience_s=60.0, shortest_timeout_s=5.0, jitter=lambda: 1.0)
+
+
+@dataclass
+class Told:
+    """What the attempt that failed last tells."""
+
+    truncated: bool = False
+    retry_after_s: float | None = None
+
+
+def verdict(progress: Progress, fault: Fault, now: float = 0.0, *, closed: Collection[str] = ()) -> Verdict:
+    """The verdict where all endpoints but the `closed` ones are open."""
+    endpoints = {name: endpoint(name, now, is_closed=name in closed) for name in progress.allowed}
+    return progress.verdict(fault, Told(), endpoints, LIMITS, now)
+
+
+def endpoint(name: str, now: float, *, is_closed: bool) -> EndpointState:
+    state = EndpointState(name=name, model="m", rank=0, max_concurrency=None, price=None)
+    if is_closed:
+        state.breaker.refused(now, begun_at=now, was_probe=False, retry_after_s=100.0)
+    return state
+
+
+def test_a_request_may_go_anywhere_it_is_allowed() -> None:
+    assert Progress(TWO).places() == Progress(TWO).untried() == TWO
+
+
+def test_after_a_failure_it_goes_elsewhere_and_when_all_failed_anywhere() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.FAILED, "one", 0.0)
+    assert progress.places() == {"two"}
+    progress.note(Fault.FAILED, "two", 0.0)
+    assert progress.places() == TWO
+    progress.start_over()
+    assert progress.untried() == TWO
+    assert progress.last_endpoint == "two"
+
+
+@pytest.mark.parametrize("fault", [Fault.REJECTED, Fault.FATAL])
+def test_where_it_was_rejected_it_does_not_go_again(fault: Fault) -> None:
+    progress = Progress(TWO)
+    progress.note(fault, "one", 0.0)
+    progress.start_over()
+    assert progress.places() == {"two"}
+    progress.note(Fault.FAILED, "two", 0.0)
+    assert progress.places() == {"two"}
+
+
+@pytest.mark.parametrize("fault", [*REFUSED_BEFORE_WORK, Fault.SCHEMA_REFUSED])
+def test_a_refusal_bars_no_endpoint_and_spends_nothing(fault: Fault) -> None:
+    progress = Progress(TWO)
+    for _ in range(50):
+        progress.note(fault, "one", 0.0)
+    assert progress.places() == TWO
+    progress.note(Fault.FAILED, "one", 0.0)
+    assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5)
+
+
+def test_patience_counts_from_the_first_refusal_in_a_row() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.RATE_LIMITED, "one", 0.0)
+    progress.note(Fault.RATE_LIMITED, "one", 59.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 59.0) == Again(0.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 61.0) == GiveUp()
+    progress.note(Fault.FAILED, "one", 62.0)  # it was let in
+    progress.note(Fault.RATE_LIMITED, "one", 63.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 63.0) == Again(0.0)
+
+
+def test_attempts_and_invalid_outputs_are_counted() -> None:
+    progress = Progress(TWO)
+    for attempt in range(1, 7):
+        progress.note(Fault.FAILED, "one", 0.0)
+        assert isinstance(verdict(progress, Fault.FAILED), GiveUp) == (attempt == 6)
+    progress = Progress(TWO)
+    for attempt in range(1, 4):
+        progress.note(Fault.OUTPUT_INVALID, "one", 0.0)
+        assert isinstance(verdict(progress, Fault.OUTPUT_INVALID), GiveUp) == (attempt == 3)
+
+
+def test_schema_refusals_are_counted_apart() -> None:
+    progress = Progress(frozenset({"one"}))
+    progress.note(Fault.SCHEMA_REFUSED, "one", 0.0)
+    assert verdict(progress, Fault.SCHEMA_REFUSED) == Again(0.0)
+    progress.note(Fault.SCHEMA_REFUSED, "one", 0.0)
+    assert verdict(progress, Fault.SCHEMA_REFUSED) == GiveUp()
+
+
+def test_it_goes_elsewhere_only_where_a_call_is_taken_now() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.FAILED, "one", 0.0)
+    assert verdict(progress, Fault.FAILED) == Elsewhere()
+    assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5)
+    progress.note(Fault.FAILED, "two", 0.0)
+    assert verdict(progress, Fault.FAILED) == Again(1.0), "all have failed it"
