@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, Strict, field_validator
 
 from synth_actors.errors import ConfigError
 from synth_actors.providers.base import Provider
 from synth_actors.validated import Validated
 
 Routing = Literal["preference", "least_loaded", "fastest", "cheapest", "weighted"]
+Whole = Annotated[int, Strict()]
+Real = Annotated[float, Strict()]
+Switch = Annotated[bool, Strict()]
+"""In a file `true` and "5" are slips of the pen, not 1 and 5; a whole number may stand for a decimal one."""
+
 PROVIDERS = ("local", "anthropic", "openai")
 _ADDRESS_WITHOUT_SCHEME = re.compile(r"@(?P<address>(localhost|[\w.-]+:\d+)(/.*)?)$")
 """Taken for a part of the model's name, it would send the prompts, and the key, to the provider's own service."""
@@ -25,10 +30,10 @@ _ADDRESS_WITHOUT_SCHEME = re.compile(r"@(?P<address>(localhost|[\w.-]+:\d+)(/.*)
 class Price(Validated):
     """US dollars per million tokens."""
 
-    input_usd_per_mtok: float = Field(ge=0.0)
-    output_usd_per_mtok: float = Field(ge=0.0)
-    cache_read_usd_per_mtok: float = Field(default=0.0, ge=0.0)
-    cache_write_usd_per_mtok: float = Field(default=0.0, ge=0.0)
+    input_usd_per_mtok: Real = Field(ge=0.0)
+    output_usd_per_mtok: Real = Field(ge=0.0)
+    cache_read_usd_per_mtok: Real = Field(default=0.0, ge=0.0)
+    cache_write_usd_per_mtok: Real = Field(default=0.0, ge=0.0)
 
 
 class CacheConfig(Validated):
@@ -38,10 +43,10 @@ class CacheConfig(Validated):
     an entry is served for `ttl_s` seconds (None: until it is evicted).  `policy` is "lru".
     """
 
-    enabled: bool = True
-    max_entries: int = Field(default=10_000, ge=1)
-    max_bytes: int = Field(default=128 * 2**20, ge=1)
-    ttl_s: float | None = Field(default=3600.0, gt=0.0)
+    enabled: Switch = True
+    max_entries: Whole = Field(default=10_000, ge=1)
+    max_bytes: Whole = Field(default=128 * 2**20, ge=1)
+    ttl_s: Real | None = Field(default=3600.0, gt=0.0)
     policy: Literal["lru", "cost"] = "lru"
     path: str | os.PathLike[str] | None = None
 
@@ -70,20 +75,20 @@ class Endpoint(Validated):
     base_url: str | None = None
     api_key: SecretStr | None = None
     api_key_env: str | None = None
-    weight: float = Field(default=1.0, gt=0.0)
-    max_concurrency: int | None = Field(default=None, ge=1)
-    requests_per_minute: int | None = Field(default=None, ge=1)
-    input_tokens_per_minute: int | None = Field(default=None, ge=1)
-    output_tokens_per_minute: int | None = Field(default=None, ge=1)
+    weight: Real = Field(default=1.0, gt=0.0)
+    max_concurrency: Whole | None = Field(default=None, ge=1)
+    requests_per_minute: Whole | None = Field(default=None, ge=1)
+    input_tokens_per_minute: Whole | None = Field(default=None, ge=1)
+    output_tokens_per_minute: Whole | None = Field(default=None, ge=1)
     price: Price | None = None
     stream: Literal["auto", "always", "never"] = "auto"
     extra_body: dict[str, Any] = Field(default_factory=dict)
     extra_headers: dict[str, str] = Field(default_factory=dict)
     verify: bool | str = True
-    connect_timeout_s: float = Field(default=10.0, gt=0.0)
-    first_token_timeout_s: float = Field(default=120.0, gt=0.0)
-    idle_timeout_s: float = Field(default=60.0, gt=0.0)
-    attempt_timeout_s: float = Field(default=600.0, gt=0.0)
+    connect_timeout_s: Real = Field(default=10.0, gt=0.0)
+    first_token_timeout_s: Real = Field(default=120.0, gt=0.0)
+    idle_timeout_s: Real = Field(default=60.0, gt=0.0)
+    attempt_timeout_s: Real = Field(default=600.0, gt=0.0)
 
     @field_validator("base_url")
     @classmethod
@@ -162,18 +167,18 @@ class EngineConfig(Validated):
     its wait while every endpoint is closed to it.  On a normal exit running requests get `drain_timeout_s` to finish.
     """
 
-    max_concurrency: int = Field(default=100, ge=1, le=100_000)
+    max_concurrency: Whole = Field(default=100, ge=1, le=100_000)
     routing: Routing = "preference"
     cache: CacheConfig = Field(default_factory=CacheConfig)
-    memory_limit_bytes: int | None = Field(default=None, ge=1)
-    budget_usd: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
-    max_attempts: int = Field(default=6, ge=1)
-    timeout_s: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
-    outage_patience_s: float = Field(default=60.0, ge=0.0)
-    max_waiting: int = Field(default=20_000, ge=1)
+    memory_limit_bytes: Whole | None = Field(default=None, ge=1)
+    budget_usd: Real | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    max_attempts: Whole = Field(default=6, ge=1)
+    timeout_s: Real | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    outage_patience_s: Real = Field(default=60.0, ge=0.0)
+    max_waiting: Whole = Field(default=20_000, ge=1)
     on_full: Literal["wait", "refuse"] = "wait"
-    drain_timeout_s: float = Field(default=10.0, ge=0.0)
-    memory_check_interval_s: float = Field(default=0.25, gt=0.0)
+    drain_timeout_s: Real = Field(default=10.0, ge=0.0)
+    memory_check_interval_s: Real = Field(default=0.25, gt=0.0)
 
     def _check(self) -> str | None:
         if self.routing not in ("preference", "least_loaded"):

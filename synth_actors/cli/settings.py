@@ -37,10 +37,10 @@ def load_settings(
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         engine = _engine(document.get("engine", {}), given)
-        of_file = [_endpoint(each) for each in _array(document.get("endpoints", []))]
+        of_file = [_endpoint(each) for each in _array(document.get("endpoints", ["local"]))]
     except ConfigError as exc:
         raise ConfigError(f"{where}{exc}") from None
-    return Settings(engine=engine, endpoints=tuple(map(as_endpoint, endpoints or of_file or ["local"])))
+    return Settings(engine=engine, endpoints=tuple(map(as_endpoint, endpoints or of_file)))
 
 
 def check_access(endpoint: Endpoint) -> None:
@@ -87,7 +87,7 @@ def _table(name: str, value: Any) -> dict[str, Any]:
 
 
 def _array(value: Any) -> list[Any]:
-    if not isinstance(value, list):
+    if not isinstance(value, list) or not value:
         raise ConfigError(f"endpoints: {value!r} is not valid: give an array of strings, or tables [[endpoints]]")
     return value
 

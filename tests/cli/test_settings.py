@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -87,6 +88,31 @@ def test_a_mistake_is_named_with_the_file(tmp_path: Path, text: str, words: str)
     message = str(caught.value)
     assert message.startswith(f"--config {path}: ")
     assert words in message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[engine]\nmax_concurrency = true", "max_concurrency: True is not valid"),
+        ('[engine]\nmax_concurrency = "5"', "max_concurrency: '5' is not valid"),
+        ("[engine]\nmax_concurrency = 5.0", "max_concurrency: 5.0 is not valid"),
+        ('[engine]\ntimeout_s = "5"', "timeout_s: '5' is not valid"),
+        ("[engine]\nbudget_usd = true", "budget_usd: True is not valid"),
+        ('[engine.cache]\nenabled = "no"', "enabled: 'no' is not valid"),
+        ("endpoints = []", "endpoints: [] is not valid"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_not_converted(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        load_settings(path, ())
+
+
+def test_a_whole_number_may_stand_for_a_decimal_one(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("[engine]\ntimeout_s = 5\n")
+    assert load_settings(path, ()).engine.timeout_s == 5.0
 
 
 def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
