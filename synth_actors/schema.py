@@ -111,10 +111,14 @@ def validator_of(text: bytes) -> Callable[[Any], str | None]:
     """
     import jsonschema_rs  # late: only who validates against a dict pays for it
 
+    document = orjson.loads(text)
     try:
-        validator = jsonschema_rs.Draft202012Validator(orjson.loads(text), validate_formats=True)
+        validator = jsonschema_rs.Draft202012Validator(document, validate_formats=True)
     except (jsonschema_rs.ValidationError, ValueError) as exc:
-        raise ConfigError(f"output_schema: not a valid JSON Schema: {str(exc).splitlines()[0]}") from None
+        path = "".join(f"/{part}" for part in getattr(exc, "instance_path", ()))
+        where = f" at #{path}" if path else ""
+        reason = f"{str(exc).splitlines()[0]}{_other_draft(document)}"
+        raise ConfigError(f"output_schema: not a valid JSON Schema{where}: {reason}") from None
 
     def problem(value: Any) -> str | None:
         if validator.is_valid(value):
@@ -124,3 +128,11 @@ def validator_of(text: bytes) -> Callable[[Any], str | None]:
         return f"{path}: {first.message}"
 
     return problem
+
+
+def _other_draft(document: Any) -> str:
+    """What to add to an error when the schema was written for another draft than it is read by."""
+    named = document.get("$schema") if isinstance(document, dict) else None
+    if not isinstance(named, str) or "2020-12" in named:
+        return ""
+    return f"; it is read by draft 2020-12, $schema names {named!r}"

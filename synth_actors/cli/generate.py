@@ -87,7 +87,11 @@ def _decide(flags: Flags) -> Run:
         temperature=flags.temperature,
     )
     settings = load_settings(flags.config, flags.endpoints, concurrency=flags.concurrency, budget_usd=flags.budget_usd)
-    return Run(settings=settings, schema=load_schema(flags.schema), job=job, in_thread=flags.output == "-")
+    return Run(settings=settings, schema=load_schema(flags.schema, _warn), job=job, in_thread=flags.output == "-")
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"synth-actors: {text}", err=True)
 
 
 def _row_schema(argument: str, plan: Run) -> RowSchema:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from codecs import BOM_UTF8
+from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,7 +15,11 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
+from synth_actors.cli.schema_typos import slips
 from synth_actors.errors import ConfigError
+
+Warn = Callable[[str], None]
+MOST_WARNINGS = 10
 
 _MODEL = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<attribute>[^\W\d]\w*(\.[^\W\d]\w*)*)")
 _MODULE_FAULTS = (
@@ -31,25 +38,25 @@ _MODULE_FAULTS = (
 """What a module of the user may raise while it is imported, as far as one line can say it."""
 
 
-def load_schema(text: str) -> type[BaseModel] | dict[str, Any]:
+def load_schema(text: str, warn: Warn) -> type[BaseModel] | dict[str, Any]:
     """The JSON Schema in the file `text`, or the pydantic model that `text` names as `package.module:Model`.
+
+    `warn` is told what is valid and yet looks wrong.
 
     Raises:
         ConfigError: it is neither; the message says what was found instead.
     """
     found = _MODEL.fullmatch(text)
     if found is None or Path(text).exists():
-        return _from_file(text)
+        return _from_file(text, warn)
     return _from_module(text, found["module"], found["attribute"])
 
 
-def _from_file(text: str) -> dict[str, Any]:
+def _from_file(text: str, warn: Warn) -> dict[str, Any]:
     try:
-        content = Path(text).read_bytes()
+        content = Path(text).read_bytes().removeprefix(BOM_UTF8)
     except FileNotFoundError:
-        raise ConfigError(
-            f"SCHEMA {text}: no such file; give a JSON Schema file or package.module:PydanticModel"
-        ) from None
+        raise ConfigError(f"SCHEMA {text}: no such file; give a JSON Schema file or {_as_module(text)}") from None
     except OSError as exc:
         raise ConfigError(f"SCHEMA {text}: cannot be read ({exc.strerror}); give a JSON Schema file") from None
     try:
@@ -61,7 +68,16 @@ def _from_file(text: str) -> dict[str, Any]:
         raise ConfigError(
             f'SCHEMA {text}: holds a {kind}, not an object; a JSON Schema looks like {{"type": "object", ...}}'
         )
+    for slip in islice(slips(content, document), MOST_WARNINGS):
+        warn(f"SCHEMA {text}: {slip}")
     return document
+
+
+def _as_module(text: str) -> str:
+    """How to write the model that is meant: `./shop/models.py:Order` as `shop.models:Order`."""
+    file, _, model = text.rpartition(":")
+    found = f"{file.removeprefix('./').removesuffix('.py').replace('/', '.')}:{model}"
+    return found if file.endswith(".py") and _MODEL.fullmatch(found) else "package.module:PydanticModel"
 
 
 def _from_module(text: str, module: str, attribute: str) -> type[BaseModel]:
@@ -84,8 +100,9 @@ def _imported(text: str, module: str) -> ModuleType:
         if exc.name is None or not f"{module}.".startswith(f"{exc.name}."):
             raise ConfigError(f"SCHEMA {text}: {module} needs {exc.name!r}, which is not installed") from exc
         where = f"looked in {Path.cwd()} and among the installed packages"
-        raise ConfigError(f"SCHEMA {text}: there is no module {exc.name!r}; {where}") from None
-    except _MODULE_FAULTS as exc:
+        hint = f"; give {_as_module(text)}" if module.endswith(".py") else ""
+        raise ConfigError(f"SCHEMA {text}: there is no module {exc.name!r}; {where}{hint}") from None
+    except (*_MODULE_FAULTS, SystemExit) as exc:
         reason = f"{type(exc).__name__}: {exc}"
         raise ConfigError(f"SCHEMA {text}: {module} cannot be imported: {reason}; correct it and try again") from exc
 

@@ -194,6 +194,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["generate", "a.json", "-n", "5", "-o", "/proc/x.jsonl"], "/proc/x.jsonl: cannot be written"),
     (["generate", "none.json", "-n", "5", "-o", "x.jsonl"], "SCHEMA none.json: no such file"),
     (["generate", "bad.json", "-n", "5", "-o", "x.jsonl"], "SCHEMA bad.json: not a valid JSON Schema"),
+    (["generate", "bad.json", "-n", "5", "-o", "x.jsonl"], "at #/type"),
+    (["generate", "bad.json", "-n", "5", "-o", "x.jsonl"], "$schema names 'http://json-schema.org/draft-07/schema#'"),
     (["generate", "none:Model", "-n", "5", "-o", "x.jsonl"], "no module 'none'"),
     (["generate", "json:dumps", "-n", "5", "-o", "x.jsonl"], "not a pydantic model class"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--config", "none.toml"], "none.toml"),
@@ -204,7 +206,7 @@ WRONG: list[tuple[list[str], str]] = [
 
 @pytest.mark.parametrize(("arguments", "words"), WRONG, ids=[words for _, words in WRONG])
 def test_wrong_input_is_one_line_and_leaves_nothing(arguments: list[str], words: str, capfd: Capture) -> None:
-    Path("bad.json").write_text('{"type": "nonsense"}')
+    Path("bad.json").write_text('{"$schema": "http://json-schema.org/draft-07/schema#", "type": "nonsense"}')
     assert run_command(arguments) == 2
     out, err = capfd.readouterr()
     assert out == ""

@@ -12,6 +12,10 @@ from synth_actors.cli.schema_arg import load_schema
 from synth_actors.errors import ConfigError
 
 
+def load(text: str) -> object:
+    return load_schema(text, pytest.fail)  # a warning is a failure here
+
+
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty current folder; what is imported from it is forgotten."""
@@ -23,8 +27,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"type": "object"}')
-    assert load_schema("a.json") == {"type": "object"}
-    assert load_schema(str(tmp_path / "a.json")) == {"type": "object"}
+    assert load("a.json") == {"type": "object"}
+    assert load(str(tmp_path / "a.json")) == {"type": "object"}
 
 
 def test_a_model_of_the_current_folder_is_found(tmp_path: Path) -> None:
@@ -33,11 +37,11 @@ def test_a_model_of_the_current_folder_is_found(tmp_path: Path) -> None:
         "from pydantic import BaseModel\n"
         "class Order(BaseModel):\n    n: int\n    class Line(BaseModel):\n        m: int\n"
     )
-    found = load_schema("shop_a.models:Order")
+    found = load("shop_a.models:Order")
     assert isinstance(found, type)
     assert issubclass(found, BaseModel)
     assert list(found.model_fields) == ["n"]
-    nested = load_schema("shop_a.models:Order.Line")
+    nested = load("shop_a.models:Order.Line")
     assert isinstance(nested, type)
 
 
@@ -45,6 +49,8 @@ def test_a_model_of_the_current_folder_is_found(tmp_path: Path) -> None:
     ("argument", "content", "words"),
     [
         ("none.json", None, "no such file"),
+        ("./shop_b.py:Order", None, "give a JSON Schema file or shop_b:Order"),
+        ("shop_b.py:Order", "", "give shop_b:Order"),
         ("a.json", "{nope", "is no JSON"),
         ("a.json", "", "is no JSON"),
         ("a.json", "[1]", "holds a list, not an object"),
@@ -68,8 +74,26 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, argument: str, conten
     if content is not None:
         (tmp_path / (argument if argument.endswith(".json") else "shop_b.py")).write_text(content)
     with pytest.raises(ConfigError) as caught:
-        load_schema(argument)
+        load(argument)
     message = str(caught.value)
     assert message.startswith(f"SCHEMA {argument}: ")
     assert words in message
     assert "\n" not in message
+
+
+def test_a_module_that_ends_the_program_is_said_to(tmp_path: Path) -> None:
+    (tmp_path / "shop_exit.py").write_text("import sys\nsys.exit(3)\n")
+    with pytest.raises(ConfigError, match="shop_exit cannot be imported: SystemExit: 3"):
+        load("shop_exit:Order")
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"type": "object"}')
+    assert load("a.json") == {"type": "object"}
+
+
+def test_what_looks_wrong_in_a_file_is_said_with_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"minLenght": 1}')
+    said: list[str] = []
+    assert load_schema("a.json", said.append) == {"minLenght": 1}
+    assert [line.partition(" at ")[0] for line in said] == ["SCHEMA a.json: unknown keyword 'minLenght'"]
