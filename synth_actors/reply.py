@@ -91,9 +91,17 @@ class Reply(Generic[R]):
         return f"<Reply {state}>"
 
 
+def text_of(exc: BaseException) -> str:
+    """What `exc` says; an exception of somebody else's may fail even at that."""
+    try:
+        return str(exc)
+    except Exception as problem:  # noqa: BLE001  (whatever its `__str__` raises, the one who waits is answered)
+        return f"(its text cannot be read: {type(problem).__name__})"
+
+
 def closed_error(who: str, cause: BaseException | None, usage: Usage | None = None) -> EngineClosedError:
     """A fresh `EngineClosedError` of one waiter, from the shared cause."""
-    reason = f" by {type(cause).__name__}: {cause}" if cause is not None else ""
+    reason = f" by {type(cause).__name__}: {text_of(cause)}" if cause is not None else ""
     error = EngineClosedError(f"{who} was closed{reason}", usage=usage)
     error.__cause__ = cause
     return error

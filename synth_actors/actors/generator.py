@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import trio
 
 from synth_actors.actors.actor import Worker
+from synth_actors.actors.checks import check_completion, check_error, check_text, check_usage
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
@@ -22,6 +23,7 @@ from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError
+from synth_actors.reply import text_of
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
 
@@ -185,7 +187,7 @@ class _Taping:
 
     def emit(self, text: str) -> None:
         """A piece of text arrived: pass it on, and wait for the next one no longer than the idle timeout."""
-        if not text or self._texts is None:
+        if not check_text(text) or self._texts is None:
             return
         now = self._now()
         if self.ttft_s is None:
@@ -197,10 +199,11 @@ class _Taping:
 
     def note_usage(self, usage: Usage) -> None:
         """The provider knows what was used so far."""
-        self.usage = priced(usage, self._line.price)
+        self.usage = priced(check_usage(usage), self._line.price)
 
     def answered(self, completion: Completion) -> float:
         """The whole answer is there; returns the service time in seconds."""
+        check_completion(completion)
         self.usage = priced(completion.usage, self._line.price)
         return self._now() - self.begun_at
 
@@ -208,10 +211,12 @@ class _Taping:
         """Nothing more will come: readers may look at how it ended."""
         if self._texts is not None and isinstance(result, Failure) and isinstance(result.fault, Fault):
             self._texts.fail(result.message, result.usage)  # if we ended it, the end of the request says so
+        self._texts = None  # what is emitted from now on comes too late
         self._attempt.route.feed.wake()
 
     def failed(self, exc: ProviderError) -> Failure:
         """The provider said what went wrong."""
+        check_error(exc)
         usage = self.usage if exc.usage is NO_USAGE else priced(exc.usage, self._line.price)
         message = f"{self._line.name}: {exc}"
         return Failure(exc.fault, message, self._line.name, usage, self.partial, exc.retry_after_s, cause=exc)
@@ -225,8 +230,9 @@ class _Taping:
 
     def crashed(self, exc: Exception) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""
-        logger.warning("endpoint %s raised %r", self._line.name, exc, exc_info=exc)
-        message = f"{self._line.name}: unexpected {type(exc).__name__}: {exc}"
+        text = f"{type(exc).__name__}: {text_of(exc)}"
+        logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
+        message = f"{self._line.name}: unexpected {text}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
 
     def stopped(self) -> Failure:
