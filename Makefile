@@ -53,7 +53,7 @@ $(READY): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "make: PYTHON=$(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo not there);" \
 			"Python 3.11 or newer is needed, for example: make PYTHON=python3.11 ..." >&2; exit 1; }
-	@echo "Setting up .venv from requirements.lock (once, about half a minute) ..."
+	@echo "Setting up .venv from requirements.lock (once; a minute or two) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { \
 		echo "make: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf .venv; exit 1; }
 	@$(BIN)/python -m pip install -qq --no-compile --require-hashes -r requirements.lock

@@ -104,7 +104,7 @@ def run_command(arguments: list[str]) -> int:
     try:
         status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as exc:
-        return _refuse(f"{exc.format_message().rstrip('.')}; see {PROGRAM} --help", 2)
+        return _refuse(f"{exc.format_message().rstrip('.')}; see {_helper(exc)} --help", 2)
     except ConfigError as exc:
         return _refuse(str(exc), 2)
     except SynthActorsError as exc:
@@ -114,6 +114,12 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _nobody_reads()
     return int(status or 0)
+
+
+def _helper(exc: typer.TyperException) -> str:
+    """The command whose help says more."""
+    context = getattr(exc, "ctx", None)
+    return PROGRAM if context is None else str(context.command_path)
 
 
 def _refuse(message: str, status: int) -> int:
@@ -166,8 +172,10 @@ def generate(
     config: Config = None,
 ) -> int:
     """Make COUNT rows."""
-    from synth_actors.cli.generate import Flags, make_rows
-
+    try:
+        from synth_actors.cli.generate import Flags, make_rows
+    except KeyboardInterrupt:
+        return _refuse("interrupted", 130)
     given = Flags(
         schema=schema,
         count=count,

@@ -238,7 +238,7 @@ def partial_of(path: Path) -> Path:
 
 
 def _check_place(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"-o {path}: {path.suffix!r} is no format; end it in .jsonl or .csv, or give - for stdout")
     if path.is_dir():
         raise ConfigError(f"-o {path}: is a folder; name a file in it")
@@ -310,8 +310,10 @@ def check_target(target: str, schema: RowSchema, *, overwrite: bool) -> Encoder:
     """
     if target == "-":
         return JsonLines()
+    if not target:
+        raise ConfigError("-o '': is no name; give a file that ends in .jsonl or .csv, or - for stdout")
     path = Path(target)
     _check_place(path)
     if not overwrite:
         _check_absent(path)
-    return Csv(schema) if path.suffix == ".csv" else JsonLines()
+    return Csv(schema) if path.suffix.lower() == ".csv" else JsonLines()

@@ -87,6 +87,12 @@ def test_csv_has_a_header(capfd: Capture) -> None:
     assert (lines[0], len(lines)) == ("id,name", 4)
 
 
+@pytest.mark.parametrize("name", ["rows.JSONL", "rows.Csv"])
+def test_the_ending_may_be_written_large(capfd: Capture, name: str) -> None:
+    assert command(output=name, count=3) == 0
+    assert files() == {name}
+
+
 def test_missing_rows_end_with_1_and_the_others_in_the_partial_file(
     monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
@@ -189,6 +195,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://"], "'http://' is not valid"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://h:99999"], "h:99999"),
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://a b/v1"], "'http://a b/v1'"),
+    (["generate", "a.json", "-n", "abc", "-o", "x.jsonl"], "see synth-actors generate --help"),
+    (["generate", "a.json", "-n", "5", "-o", ""], "-o '': is no name; give a file"),
     (["generate", "a.json", "-n", "5", "-o", "x.parquet"], ".parquet"),
     (["generate", "a.json", "-n", "5", "-o", "none/x.jsonl"], "there is no folder none"),
     (["generate", "a.json", "-n", "5", "-o", "/proc/x.jsonl"], "/proc/x.jsonl: cannot be written"),

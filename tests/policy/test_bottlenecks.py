@@ -160,6 +160,7 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "slow answers that were computed here": with_endpoints(SLOW_CALLS, LOCAL),
     "a queue before what computes here": with_endpoints(LONG_QUEUE, LOCAL),
     "full of what computes here": with_endpoints(SATURATED, LOCAL),
+    "full of what computes here, and nothing is done yet": with_endpoints(SATURATED, endpoint(model="local")),
 }
 
 

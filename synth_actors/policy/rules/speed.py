@@ -66,9 +66,10 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 
 
 def _is_local(snapshot: Snapshot) -> bool:
-    """Whether all answers were computed here: more places or fewer tokens would change nothing."""
-    answering = [endpoint for endpoint in snapshot.router.endpoints.values() if endpoint.successes]
-    return bool(answering) and all(endpoint.model == LOCAL_MODEL for endpoint in answering)
+    """Whether all answers were computed here, or will be: more places or fewer tokens would change nothing."""
+    endpoints = list(snapshot.router.endpoints.values())
+    answering = [endpoint for endpoint in endpoints if endpoint.successes]
+    return all(endpoint.model == LOCAL_MODEL for endpoint in answering or endpoints)
 
 
 def _waits(snapshot: Snapshot, limits: Thresholds) -> bool:
