@@ -185,6 +185,9 @@ class PartialFile:
             self._file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as exc:
             raise ConfigError(f"-o {path}: cannot be written ({exc.strerror}); choose a folder that can") from None
+        if not _locked(self._file):
+            os.close(self._file)
+            raise ConfigError(f"-o {path}: another run writes {self.partial} now; wait for it, or choose another name")
 
     def write(self, data: bytes) -> None:
         """Hold `data` until `flush`."""
@@ -230,6 +233,21 @@ class PartialFile:
             os.fsync(self._file)
         finally:
             os.close(self._file)
+
+
+def _locked(file: int) -> bool:
+    """Take the file for this process, until it is closed; False when another one has it."""
+    if os.name != "posix":
+        return True  # there another process could not rename or replace a file that is open
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def partial_of(path: Path) -> Path:

@@ -29,6 +29,18 @@ def left(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.iterdir()}
 
 
+def test_a_second_run_on_the_same_file_is_refused_while_the_first_one_writes(tmp_path: Path) -> None:
+    first = sink_for(tmp_path / "rows.jsonl")
+    with pytest.raises(ConfigError, match="another run writes .*rows.jsonl.partial now; wait for it"):
+        sink_for(tmp_path / "rows.jsonl", overwrite=True)
+    first.write({"a": 1})
+    first.finish()
+    second = sink_for(tmp_path / "rows.jsonl", overwrite=True)
+    second.write({"a": 2})
+    second.finish()
+    assert left(tmp_path) == {"rows.jsonl": '{"a":2}\n'}
+
+
 def test_the_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
     sink = sink_for(tmp_path / "rows.jsonl")
     sink.write({"a": 1})
