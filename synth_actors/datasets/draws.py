@@ -7,7 +7,7 @@ its own, drawn from what the schema allows by hashing seed, row, try and column:
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -89,7 +89,10 @@ def _columns(path: str, schema: Mapping[str, Any], root: Mapping[str, Any], dept
     if not isinstance(properties, Mapping) or depth == 0:
         return []
     found: list[Column] = []
+    dependent = {name for keyword in ("then", "else") for name in _names(schema.get(keyword))}
     for name, part in properties.items():
+        if name in dependent:  # what fits depends on the other values of the row
+            continue
         column_path = f"{path}.{name}" if path else str(name)
         column = resolve(part, root)
         try:
@@ -98,6 +101,11 @@ def _columns(path: str, schema: Mapping[str, Any], root: Mapping[str, Any], dept
             continue
         found += [Column(column_path, *drawn)] if drawn else _columns(column_path, column, root, depth - 1)
     return found
+
+
+def _names(schema: Any) -> Iterable[str]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return properties if isinstance(properties, Mapping) else ()
 
 
 def _drawn(name: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> tuple[str, Draw] | None:

@@ -36,6 +36,16 @@ def test_columns_are_chosen_by_what_they_allow() -> None:
     ]
 
 
+def test_a_column_that_depends_on_another_one_gets_no_suggestion() -> None:
+    bound = {
+        **CUSTOMER,
+        "if": {"properties": {"plan": {"const": "free"}}},
+        "then": {"properties": {"score": {"const": 0}}},
+        "else": {"properties": {"born_on": {"minLength": 1}}},
+    }
+    assert [column.path for column in columns_of(bound)] == ["name", "plan", "address.city"]
+
+
 def test_a_nested_column_is_named_by_its_path() -> None:
     nested = {"type": "object", "properties": {"address": CUSTOMER["properties"]["address"]}}
     (column,) = columns_of(nested)
