@@ -161,6 +161,7 @@ async def open_engine(
         Exception: a bug in the engine leaves as itself, after everybody who waited got an `EngineClosedError`.
     """
     wiring = Wiring(endpoints, config or EngineConfig(), attempt_log)
+    interrupted = False
     try:
         async with nursery_for_body() as nursery:
             try:
@@ -169,8 +170,11 @@ async def open_engine(
                 await wiring.drain()
             finally:
                 await wiring.stop()
+    except KeyboardInterrupt:
+        interrupted = True
+        raise
     finally:
-        if wiring.cause is not None:
+        if wiring.cause is not None and not interrupted:
             raise wiring.cause
 
 

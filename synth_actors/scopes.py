@@ -61,11 +61,22 @@ async def nursery_for_body() -> AsyncIterator[trio.Nursery]:
                 yield nursery
             except trio.Cancelled:
                 raise  # perhaps the nursery's own, after a task crashed: only the nursery can tell
-            except BaseException as exc:  # noqa: BLE001  (kept, not judged: it is raised again below)
+            except BaseException as exc:  # kept, not judged: it is raised again below
                 raised = exc
+                if _holds_cancelled(exc):  # perhaps beside others, and then only the nursery can take its own out
+                    raise
             nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if raised is None or (_holds_cancelled(raised) and len(group.exceptions) > 1):  # a task has raised too
+            raise
+        if _holds_cancelled(raised):
+            raised = group.exceptions[0]  # without what the nursery has taken out
     except BaseException:
         if raised is None:
             raise
     if raised is not None:
         raise raised
+
+
+def _holds_cancelled(exc: BaseException) -> bool:
+    return isinstance(exc, BaseExceptionGroup) and exc.subgroup(trio.Cancelled) is not None

@@ -75,8 +75,10 @@ class Supervisor:
         try:
             with child.scope:
                 await self._run(child)
-        except Exception as exc:  # noqa: BLE001  (the one place that catches what nobody foresaw)
-            self._end(exc)
+        except trio.Cancelled:
+            raise
+        except BaseException as exc:  # noqa: BLE001  (the one place that catches what nobody foresaw, a SystemExit too)
+            self._end(_without_cancelled(exc))
         finally:
             child.ended.set()
             if self.cause is not None:  # what it still took after `_end` had stopped it is answered too
@@ -122,3 +124,11 @@ class Supervisor:
     def __repr__(self) -> str:
         state = "ended" if self.cause else "running"
         return f"<Supervisor {state} actors={sum(map(len, self._children.values()))}>"
+
+
+def _without_cancelled(exc: BaseException) -> BaseException:
+    """What was really raised: the cancellations beside it are answered by the end of the engine."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
+    rest = exc.split(trio.Cancelled)[1]
+    return exc if rest is None else rest
