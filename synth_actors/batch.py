@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import trio
 
-from synth_actors.errors import SynthActorsError
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.types import Outcome, Response
 
@@ -79,7 +78,7 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
         with send:
             try:
                 outcome = Outcome(index=index, response=await generate(item))
-            except SynthActorsError as exc:
+            except Exception as exc:  # noqa: BLE001  (one that fails, however, never loses the others)
                 outcome = Outcome(index=index, error=exc)
             with suppress(trio.BrokenResourceError):  # the reader has left; the batch is about to be cancelled
                 send.send_nowait(outcome)

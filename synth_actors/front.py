@@ -14,12 +14,18 @@ from trio.lowlevel import enable_ki_protection
 
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.door import FrontDoor
-from synth_actors.errors import ConfigError, DeadlineExceededError, EngineClosedError, GenerationError
+from synth_actors.errors import (
+    ConfigError,
+    DeadlineExceededError,
+    EngineClosedError,
+    GenerationError,
+    OutputInvalidError,
+)
 from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
 from synth_actors.policy.cache_key import key_of
-from synth_actors.reply import Failed
+from synth_actors.reply import Failed, text_of
 from synth_actors.samples import SampleBuffer
-from synth_actors.schema import output_of
+from synth_actors.schema import Output, output_of
 from synth_actors.types import NO_USAGE, Answer, Request, Response, Timings, Usage
 
 Landing = Answer | Landed | Failed
@@ -190,7 +196,7 @@ class Front:
         if isinstance(value, Failed):
             raise value.make()
         answer = value if isinstance(value, Answer) else value.answer
-        data = None if lookup.output is None else lookup.output.parse(answer.text)
+        data = None if lookup.output is None else self._parsed(lookup.output, value, answer)
         total_s = self._now() - lookup.submitted_at
         if isinstance(value, Answer):
             self._samples.add_cached(total_s)
@@ -200,3 +206,18 @@ class Front:
             self.claimed = self.claimed + value.usage
         timings = Timings(queue_s=value.queue_s, ttft_s=value.ttft_s, service_s=value.service_s, total_s=total_s)
         return Response(answer, data, value.usage, value.source, value.attempts, lookup.number, timings)
+
+    @staticmethod
+    def _parsed(output: Output, value: Answer | Landed, answer: Answer) -> Any:
+        """The data in `answer`.  It was valid where it was made; for this caller's own `parse` it need not be."""
+        try:
+            return output.parse(answer.text)
+        except Exception as exc:  # the user's code: whatever it raises, the bill must not be lost
+            landed = value if isinstance(value, Landed) else None
+            raise OutputInvalidError(
+                f"{answer.endpoint}: output_schema: {text_of(exc)}",
+                attempts=landed.attempts if landed else 0,
+                partial=answer.text,
+                usage=landed.usage if landed else NO_USAGE,
+                endpoint=answer.endpoint,
+            ) from exc

@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from synth_actors.errors import ConfigError
+from synth_actors.reply import text_of
 
 if TYPE_CHECKING:
     from synth_actors.types import OutputFormat
@@ -40,8 +41,12 @@ def output_of(schema: type[BaseModel] | Mapping[str, Any] | OutputFormat) -> Out
         return _of_model(schema)
     if isinstance(schema, Mapping):
         return _of_text(_as_given(schema))
-    own = schema.json_schema()
-    return Output(b"format:" + schema.tag.encode() + b"\0" + canonical(own), own, schema.parse)
+    try:
+        own = schema.json_schema()
+        tag = schema.tag.encode()
+    except Exception as exc:  # the user's code, asked before anything is sent
+        raise ConfigError(f"output_schema: {type(schema).__name__}: {type(exc).__name__}: {text_of(exc)}") from exc
+    return Output(b"format:" + tag + b"\0" + canonical(own), own, schema.parse)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

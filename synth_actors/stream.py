@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from synth_actors.errors import GenerationError
+from synth_actors.errors import GenerationError, OutputInvalidError
 from synth_actors.feed import Texts
 from synth_actors.front import Front, Landing
 from synth_actors.messages import Landed, Lookup
@@ -101,10 +101,9 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             return
         self._closed = True
         self._look()
-        if self._holds_place:
-            self._holds_place = False
-            self._front.leave(self._lookup)
+        self._leave()
         self._count()
+        self._lookup.reply.nudge()  # whoever waits in another task is told
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -140,16 +139,26 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self._read += 1
         return chunk
 
-    def _broken(self, texts: Texts) -> GenerationError:
-        self._error = GenerationError(
+    def _broken(self, texts: Texts) -> Exception:
+        partial = "".join(texts.pieces)
+        if self._response is None and isinstance(self._landing, Failed):  # the request itself is over
+            error = self._landing.make()
+            if isinstance(error, GenerationError):
+                error.partial = error.partial or partial
+            self._error = error
+            return error
+        broken = GenerationError(
             texts.problem or "",
             attempts=self._lookup.route.calls if self._lookup.route else 0,
-            partial="".join(texts.pieces),
-            usage=self._share(texts),
+            partial=partial,
+            usage=NO_USAGE if self._response is not None else self._share(texts),
             retryable=True,
             endpoint=texts.endpoint,
         )
-        return self._error
+        if self._response is None:  # else the request has ended well, and only this text of it has not
+            self._error = broken
+            self._leave()
+        return broken
 
     def _share(self, texts: Texts) -> Usage:
         """What a reader who stops at the end of `texts` carries away of the bill."""
@@ -171,9 +180,18 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             await self._front.park(self._lookup)
         except GenerationError as exc:
             self._error = exc
+            self._leave()  # also if the block goes on: nobody may be paying for it
             raise
         finally:
             self._parked = False
+        if self._closed:
+            raise trio.ClosedResourceError
+
+    def _leave(self) -> None:
+        """Wait no longer: a call that nobody else wants is cancelled."""
+        if self._holds_place:
+            self._holds_place = False
+            self._front.leave(self._lookup)
 
     def _look(self) -> None:
         if self._landing is None:
@@ -198,9 +216,16 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         elif isinstance(self._landing, Failed):
             self._front.failed += 1
         else:
-            if self._response is None:  # nobody asked for it, and it is paid
-                self._respond(self._landing)
-            self._front.succeeded += 1
+            self._count_answer(self._landing)
+
+    def _count_answer(self, landing: Landing) -> None:
+        if self._response is None:  # nobody asked for it, and it is paid
+            try:
+                self._respond(landing)
+            except OutputInvalidError as exc:
+                self._front.note_failure(exc)
+                return
+        self._front.succeeded += 1
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "landed" if self._landing is not None else "open"
