@@ -156,7 +156,7 @@ class Front:
 
     def leave(self, lookup: Lookup) -> None:
         """Nobody waits for this lookup any more; its place goes back when the cache has taken the message."""
-        lookup.settled = True
+        self.settle(lookup)
         self._cache.tell(Abandoned(lookup))
 
     def landed(self) -> None:
@@ -185,9 +185,12 @@ class Front:
     @staticmethod
     def settle(lookup: Lookup) -> bool:
         """This waiter ends before its flight does; True when nobody else is left to carry the bill so far."""
-        lookup.settled = True
         flight = lookup.flight
-        return flight is not None and all(waiter.settled for waiter in flight.waiters)
+        if not lookup.settled:
+            lookup.settled = True
+            if flight is not None:
+                flight.settled += 1
+        return flight is not None and flight.settled >= len(flight)
 
     # ------------------------------------------------------------------------------------------------ answering
 

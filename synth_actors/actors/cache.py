@@ -159,6 +159,7 @@ class CacheActor(Decider[CacheMessage]):
 
     def _board(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
         lookup.flight = flight
+        flight.settled += lookup.settled  # it may have left before it was taken
         if lookup.stream:
             flight.payload.feed.readers.add(lookup.reply)
             lookup.reply.nudge()
@@ -168,6 +169,8 @@ class CacheActor(Decider[CacheMessage]):
             return
         route: Route = flight.payload
         route.feed.readers.discard(lookup.reply)
+        if len(flight):  # it has not landed
+            flight.settled -= 1
         if self._flights.leave(flight, lookup) is Departure.DESERTED:
             del self._under_way[route]
             self._router.send(Drop(route))

@@ -17,11 +17,12 @@ W = TypeVar("W")
 class Flight(Generic[K, W]):
     """One generation under way.  `key` is None when nobody may join it; `payload` belongs to the caller."""
 
-    __slots__ = ("_waiters", "key", "payload")
+    __slots__ = ("_waiters", "key", "payload", "settled")
 
     def __init__(self, key: K | None) -> None:
         self.key = key
         self.payload: Any = None
+        self.settled = 0  # of those who wait, how many carry no part of the bill any more; kept by the caller
         self._waiters: dict[int, W] = {}  # by identity: who waits twice with equal values waits twice
 
     @property
