@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Fits = Callable[[str], bool]
 _PROBES = 12
 _LAST_TRIES = 300
+_FEWEST_HITS = 5  # of these; with so many, `_RARE_TRIES` miss once in ten million documents
+_RARE_TRIES = 1_000
 
 
 def string_maker(flat: Flat, hint: Hint) -> Text:
@@ -41,9 +43,8 @@ def string_maker(flat: Flat, hint: Hint) -> Text:
     said = _said(flat, hint, low, high)
     if fits is None:
         return said
-    if _hits(said, fits) < 3:
-        return _last(flat, fits, low, high)
-    return _first_fitting(said, _last(flat, fits, low, high), fits)
+    last = _rare(said, flat, fits, (low, high))
+    return last if _hits(said, fits) < 3 else _first_fitting(said, last, fits)
 
 
 def _fits(flat: Flat, low: int, high: int | None) -> Fits | None:
@@ -116,9 +117,23 @@ def _digits(kind: str) -> Text:
     return make
 
 
-def _hits(make: Text, fits: Fits) -> int:
+def _hits(make: Text, fits: Fits, probes: int = _PROBES) -> int:
     """How many of some values fit; the values are the same at every compilation."""
-    return sum(fits(make(Context(Stream(seed), 0))) for seed in range(_PROBES))
+    return sum(fits(make(Context(Stream(seed), 0))) for seed in range(probes))
+
+
+def _rare(said: Text, flat: Flat, fits: Fits, bounds: tuple[int, int | None]) -> Text:
+    """What the pattern demands; a format too is rarely met by that, so there its own values are tried often."""
+    if not flat.get("format") or _hits(said, fits, _LAST_TRIES) < _FEWEST_HITS:
+        return _last(flat, fits, *bounds)
+
+    def make(ctx: Context) -> str:
+        for _ in range(_RARE_TRIES):
+            if fits(text := said(Context(ctx.stream, 0))):  # of somebody else: the same person has the same values
+                return text
+        raise UnsatisfiableError("format", flat.path, f"none of {_RARE_TRIES} values fits all keywords")
+
+    return make
 
 
 def _first_fitting(said: Text, last: Text, fits: Fits) -> Text:

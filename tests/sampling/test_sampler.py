@@ -291,3 +291,14 @@ def test_a_long_array_pauses_so_that_others_may_run() -> None:
     wrapped = {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}
     pauses = sum(1 for _ in sampler_for(wrapped).steps(1))
     assert 20 <= pauses <= 200
+
+
+@pytest.mark.parametrize(
+    ("form", "pattern"),
+    [("date", "^2024-"), ("date", "-15$"), ("date-time", "Z$"), ("email", "^j"), ("uuid", "^a")],
+)
+def test_a_format_and_a_pattern_hold_together(form: str, pattern: str) -> None:
+    schema = {"type": "string", "format": form, "pattern": pattern}
+    sampler, validator = Sampler(schema), independent(schema)
+    for seed in range(50):
+        validator.validate(sampler.sample(seed))
