@@ -169,6 +169,10 @@ class Front:
         if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
             self.claimed = self.claimed + exc.usage
 
+    def is_late(self, lookup: Lookup) -> bool:
+        """Whether the caller's own time is over."""
+        return self._now() >= self._deadline(lookup)
+
     def too_late(self, lookup: Lookup) -> DeadlineExceededError:
         """The error of a caller whose own time is over; it carries the bill if nobody else is left to carry it."""
         route = lookup.route

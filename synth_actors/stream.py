@@ -64,6 +64,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise trio.ClosedResourceError
+        self._check_time()
         while (chunk := self._next()) is None:
             await self._wait()
         return chunk
@@ -77,6 +78,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             DeadlineExceededError: `timeout_s` is over.
         """
         await trio.lowlevel.checkpoint()
+        self._check_time()
         while self._response is None:
             if self._error is not None:
                 raise self._error
@@ -186,6 +188,13 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             self._parked = False
         if self._closed:
             raise trio.ClosedResourceError
+
+    def _check_time(self) -> None:
+        """A reader that was busy elsewhere when its time ended is told now, unless the answer was there in time."""
+        self._look()
+        if self._landing is None and self._error is None and not self._closed and self._front.is_late(self._lookup):
+            self._error = self._front.too_late(self._lookup)
+            self._leave()
 
     def _leave(self) -> None:
         """Wait no longer: a call that nobody else wants is cancelled."""

@@ -139,3 +139,19 @@ async def test_an_output_format_that_cannot_give_its_schema_is_wrong_input_and_l
         outcomes = await engine.generate_batch([Request(prompt="q", output_schema=Broken()), "r"])
         assert "output_schema: Broken: KeyError: 'no schema'" in str(outcomes[0].error)
         assert outcomes[1].response is not None
+
+
+@pytest.mark.parametrize("method", ["receive", "response"])
+async def test_a_reader_that_was_busy_when_its_time_ended_is_told_when_it_reads_on(
+    method: str, autojump_clock: Any
+) -> None:
+    provider = ScriptedProvider(lambda _call: Step(text="abcdefgh", chunks=8, gap_s=1.0))
+    async with open_engine(provider) as engine:
+        async with engine.stream("p", timeout_s=2.5) as stream:
+            await stream.receive()
+            await trio.sleep(5)
+            with pytest.raises(DeadlineExceededError) as caught:
+                await getattr(stream, method)()
+            assert caught.value.partial.startswith("abcde")
+        await assert_idle(engine)
+        assert provider.cancelled == 1
