@@ -70,9 +70,9 @@ def _parts(keyword: str, value: Any, path: str) -> Iterator[tuple[Any, str]]:
 
 
 def _format(name: str, path: str) -> Iterator[str]:
-    from synth_actors.sampling.formats import FORMATS  # late: heavy
+    from synth_actors.providers.local import knows_format  # late: heavy
 
-    if name not in FORMATS:
+    if not knows_format(name):
         yield f"unknown format {name!r} at {path}: {_near(name, sorted(_FORMATS))}no value is checked for it"
 
 

@@ -76,6 +76,13 @@ class LocalProvider:
         """Nothing is open."""
 
 
+def knows_format(name: str) -> bool:
+    """Whether values are made for a `format` of this name."""
+    from synth_actors.sampling.formats import FORMATS  # late: heavy
+
+    return name in FORMATS
+
+
 def check_schema(json_schema: Mapping[str, Any]) -> None:
     """Whether documents can be made for a schema, as far as that is known without making one.
 
