@@ -64,8 +64,8 @@ def failed_calls(endpoint: EndpointSnapshot) -> int:
 def endpoint_line(endpoint: EndpointSnapshot) -> str:
     """What an endpoint did, in a line: `openai:m: 0 answers, 5 of 5 calls failed (5 rate limited), last: ...`."""
     text = f"{endpoint.name}: {endpoint.successes} answers"
-    if stopped := (endpoint.failures or {}).get("abandoned", 0):
-        text += f", {stopped} calls stopped"
+    if stopped := (endpoint.failures or {}).get("abandoned", 0) + endpoint.in_flight:
+        text += f", {stopped} calls stopped before they ended"
     if lost := failed_calls(endpoint):
         kinds = ", ".join(f"{count} {fault.replace('_', ' ')}" for fault, count in _failures(endpoint).items())
         text += f", {lost} of {endpoint.attempts} calls failed ({kinds}), last: {reason_of(endpoint)}"

@@ -76,11 +76,12 @@ def test_an_idle_endpoint_is_not_waited_for() -> None:
 def test_the_line_of_an_endpoint_counts_answers_and_failures_and_shows_the_last_one() -> None:
     mixed = endpoint(
         "openai:m",
-        attempts=5,
+        attempts=7,
+        in_flight=2,
         failures={"failed": 2, "rate_limited": 2, "abandoned": 1},
         last_message="openai:m: HTTP 500:\n boom",
     )
     assert endpoint_line(mixed) == (
-        "openai:m: 0 answers, 1 calls stopped, 4 of 5 calls failed (2 failed, 2 rate limited), last: HTTP 500: boom"
+        "openai:m: 0 answers, 3 calls stopped before they ended, 4 of 7 calls failed (2 failed, 2 rate limited), last: HTTP 500: boom"
     )
     assert endpoint_line(LOCAL) == "local: 5 answers"

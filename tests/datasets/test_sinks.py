@@ -31,7 +31,7 @@ def left(folder: Path) -> dict[str, str]:
 
 def test_a_second_run_on_the_same_file_is_refused_while_the_first_one_writes(tmp_path: Path) -> None:
     first = sink_for(tmp_path / "rows.jsonl")
-    with pytest.raises(ConfigError, match="another run writes .*rows.jsonl.partial now; wait for it"):
+    with pytest.raises(ConfigError, match=r"another run writes .*rows\.jsonl\.partial now; wait for it"):
         sink_for(tmp_path / "rows.jsonl", overwrite=True)
     first.write({"a": 1})
     first.finish()
