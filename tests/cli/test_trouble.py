@@ -82,6 +82,7 @@ def test_the_line_of_an_endpoint_counts_answers_and_failures_and_shows_the_last_
         last_message="openai:m: HTTP 500:\n boom",
     )
     assert endpoint_line(mixed) == (
-        "openai:m: 0 answers, 3 calls stopped before they ended, 4 of 7 calls failed (2 failed, 2 rate limited), last: HTTP 500: boom"
+        "openai:m: 0 answers, 3 calls stopped before they ended, 4 of 7 calls failed (2 failed, 2 rate limited), "
+        "last: HTTP 500: boom"
     )
     assert endpoint_line(LOCAL) == "local: 5 answers"
