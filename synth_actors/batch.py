@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sized
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
 from typing import TypeVar
 
 import trio
 
+from synth_actors.errors import EngineClosedError
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.types import Outcome, Response
 
@@ -27,6 +28,7 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
         self._send, self._receive = trio.open_memory_channel[Outcome](room)
         self._room = trio.Semaphore(room)
         self._taken = 0
+        self._engine_closed = False
         self._input_error: Exception | None = None
 
     async def receive(self) -> Outcome:
@@ -54,13 +56,17 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
             items = requests if isinstance(requests, AsyncIterable) else _each(requests)
             try:
                 async with _closing(items):
-                    await self._submit_all(nursery, aiter(items), generate)
+                    await self._submit_all(nursery, aiter(items), generate, endless=not isinstance(requests, Sized))
             except Exception as exc:  # noqa: BLE001  (the input's own: the reader gets it, after the outcomes)
                 self._input_error = exc
 
-    async def _submit_all(self, nursery: trio.Nursery, items: AsyncIterator[T], generate: Generate[T]) -> None:
+    async def _submit_all(
+        self, nursery: trio.Nursery, items: AsyncIterator[T], generate: Generate[T], *, endless: bool
+    ) -> None:
         while True:
             await self._room.acquire()  # first: what is taken from the input is on its way to the reader
+            if endless and self._engine_closed:  # else it would be read for ever, for nothing
+                raise EngineClosedError(f"the engine was closed after {self._taken} requests were taken from the input")
             try:
                 item = await anext(items)
             except StopAsyncIteration:
@@ -80,6 +86,7 @@ class Outcomes(trio.abc.ReceiveChannel[Outcome]):
                 outcome = Outcome(index=index, response=await generate(item))
             except Exception as exc:  # noqa: BLE001  (one that fails, however, never loses the others)
                 outcome = Outcome(index=index, error=exc)
+                self._engine_closed |= isinstance(exc, EngineClosedError)
             with suppress(trio.BrokenResourceError):  # the reader has left; the batch is about to be cancelled
                 send.send_nowait(outcome)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -124,6 +125,15 @@ class Endpoint(Validated):
         if self.provider == "local" and (self.base_url or self.api_key or self.api_key_env):
             return "'local' runs inside this process: base_url, api_key and api_key_env do not apply"
         return None
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            if name == "extra_headers" and value:
+                yield name, dict.fromkeys(value, "**********")
+            elif name == "base_url" and isinstance(value, str):
+                yield name, re.sub(r"//[^/@]*@", "//**********@", value)
+            else:
+                yield name, value
 
     @classmethod
     def parse(cls, text: str) -> Endpoint:

@@ -160,7 +160,9 @@ async def open_engine(
         ConfigError: an endpoint or the configuration is wrong, a key is missing, or memory is over its limit already.
         Exception: a bug in the engine leaves as itself, after everybody who waited got an `EngineClosedError`.
     """
-    wiring = Wiring(endpoints, config or EngineConfig(), attempt_log)
+    if not trio.lowlevel.in_trio_run():
+        raise ConfigError("open_engine: the engine runs under trio; from asyncio, run it in a thread with trio.run")
+    wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log)
     interrupted = False
     try:
         async with nursery_for_body() as nursery:

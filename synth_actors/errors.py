@@ -79,3 +79,11 @@ class RateLimitedError(GenerationError):
 
 class OutputInvalidError(GenerationError):
     """The model answered, and the answer is not what `output_schema` asks for; `partial` is its whole text."""
+
+
+def text_of(exc: BaseException) -> str:
+    """What `exc` says; an exception of somebody else's may fail even at that."""
+    try:
+        return str(exc)
+    except Exception as problem:  # noqa: BLE001  (whatever its `__str__` raises, the one who waits is answered)
+        return f"(its text cannot be read: {type(problem).__name__})"

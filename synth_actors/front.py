@@ -20,10 +20,11 @@ from synth_actors.errors import (
     EngineClosedError,
     GenerationError,
     OutputInvalidError,
+    text_of,
 )
 from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
 from synth_actors.policy.cache_key import key_of
-from synth_actors.reply import Failed, text_of
+from synth_actors.reply import Failed, ReplyThen
 from synth_actors.samples import SampleBuffer
 from synth_actors.schema import Output, output_of
 from synth_actors.types import NO_USAGE, Answer, Request, Response, Timings, Usage
@@ -79,24 +80,29 @@ class Front:
             known = ", ".join(sorted(self._endpoints))
             raise ConfigError(f"Request.endpoints: {unknown!r} is not an endpoint of this engine; it has {known}")
         lookup = Lookup(key_of(request), request, stream, self._now(), self.submitted + 1)
+        if stream:  # nobody may be reading when the answer comes
+            lookup.reply = ReplyThen(self._door.place_back)
         if request.output_schema is not None:  # its owner may change it later
             lookup.output = output_of(request.output_schema)
         return lookup
 
     async def _ask(self, lookup: Lookup) -> Landing:
-        if (hit := await self.enter(lookup)) is not None:
+        cache, door = self._cache, self._door
+        await cache.breathe()
+        door.check_open()
+        if door.has_room:
+            door.waiting += 1
+        elif (hit := await self._queue(lookup)) is not None:
             return hit
-        self.hand_over(lookup)
+        cache.send(lookup)
         value: Landing | None = lookup.reply.take()
-        if value is not None:
-            self._door.place_back()
-            return value
-        try:
-            value = await self._wait(lookup)
-        except BaseException:  # cancelled, interrupted or too late: whoever leaves says so
-            self.leave(lookup)
-            raise
-        self._door.place_back()
+        if value is None:
+            try:
+                value = await self._wait(lookup)
+            except BaseException:  # cancelled, interrupted or too late: whoever leaves says so
+                self.leave(lookup)
+                raise
+        door.place_back()
         return value
 
     async def enter(self, lookup: Lookup) -> Answer | None:
@@ -105,15 +111,18 @@ class Front:
         There is no checkpoint between taking the place and `hand_over`, so that it cannot be lost.
         """
         await self._cache.breathe()
-        door = self._door
-        door.check_open()
-        if door.has_room:
-            door.waiting += 1
+        self._door.check_open()
+        if self._door.has_room:
+            self._door.waiting += 1
             return None
+        return await self._queue(lookup)
+
+    async def _queue(self, lookup: Lookup) -> Answer | None:
+        """Wait for a place, unless the answer is there."""
         if (hit := self._try_hit(lookup)) is not None:
             return hit
         with trio.CancelScope(deadline=self._deadline(lookup)) as scope:
-            await door.enter()
+            await self._door.enter()
         if scope.cancelled_caught:
             raise self.too_late(lookup)
         return None
@@ -156,12 +165,10 @@ class Front:
 
     def leave(self, lookup: Lookup) -> None:
         """Nobody waits for this lookup any more; its place goes back when the cache has taken the message."""
+        if isinstance(lookup.reply, ReplyThen):
+            lookup.reply.then = None  # an answer that comes before that gives nothing back
         self.settle(lookup)
         self._cache.tell(Abandoned(lookup))
-
-    def landed(self) -> None:
-        """A stream's lookup was answered: its place goes back at once."""
-        self._door.place_back()
 
     def note_failure(self, exc: Exception) -> None:
         """A request ended with `exc`."""
@@ -182,7 +189,7 @@ class Front:
             f"no answer within timeout_s={self._deadline(lookup) - lookup.submitted_at:g}",
             attempts=0 if route is None else route.calls,
             partial="" if texts is None else "".join(texts.pieces),
-            usage=route.usage if route is not None and pays else NO_USAGE,
+            usage=route.usage + route.noted if route is not None and pays else NO_USAGE,
             retryable=True,
         )
 

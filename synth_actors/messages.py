@@ -97,6 +97,7 @@ class Route:
     feed: Feed
     calls: int = 0
     usage: Usage = NO_USAGE
+    noted: Usage = NO_USAGE  # by the attempt under way
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import trio
 from trio.lowlevel import Abort, Task, enable_ki_protection
 
-from synth_actors.errors import EngineClosedError
+from synth_actors.errors import EngineClosedError, text_of
 from synth_actors.usage import Usage
 
 R = TypeVar("R")
@@ -91,12 +91,22 @@ class Reply(Generic[R]):
         return f"<Reply {state}>"
 
 
-def text_of(exc: BaseException) -> str:
-    """What `exc` says; an exception of somebody else's may fail even at that."""
-    try:
-        return str(exc)
-    except Exception as problem:  # noqa: BLE001  (whatever its `__str__` raises, the one who waits is answered)
-        return f"(its text cannot be read: {type(problem).__name__})"
+class ReplyThen(Reply[R]):
+    """A reply that calls `then` when it is answered, whether anybody waits for it or not; None for nothing."""
+
+    __slots__ = ("then",)
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self.then: Callable[[], None] | None = then
+
+    @enable_ki_protection
+    def send(self, value: R | Failed) -> None:
+        """Answer, and say so."""
+        super().send(value)
+        then, self.then = self.then, None
+        if then is not None:
+            then()
 
 
 def closed_error(who: str, cause: BaseException | None, usage: Usage | None = None) -> EngineClosedError:

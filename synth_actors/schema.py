@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
-from synth_actors.errors import ConfigError
-from synth_actors.reply import text_of
+from synth_actors.errors import ConfigError, text_of
 
 if TYPE_CHECKING:
     from synth_actors.types import OutputFormat

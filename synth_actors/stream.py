@@ -25,7 +25,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self._front = front
         self._lookup = lookup
         self._landing: Landing | None = hit
-        self._holds_place = hit is None
+        self._waits = hit is None
         self._texts: Texts | None = None
         self._read = 0
         self._response: Response | None = None
@@ -198,16 +198,14 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
 
     def _leave(self) -> None:
         """Wait no longer: a call that nobody else wants is cancelled."""
-        if self._holds_place:
-            self._holds_place = False
+        if self._waits:
+            self._waits = False
             self._front.leave(self._lookup)
 
     def _look(self) -> None:
         if self._landing is None:
             self._landing = self._lookup.reply.take()
-        if self._landing is not None and self._holds_place:
-            self._holds_place = False
-            self._front.landed()
+            self._waits = self._waits and self._landing is None
 
     def _respond(self, landing: Landing) -> None:
         try:

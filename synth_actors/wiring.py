@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -70,6 +70,8 @@ class Wiring:
         config: EngineConfig,
         attempt_log: AttemptLog | None,
     ) -> None:
+        if not isinstance(config, EngineConfig):
+            raise ConfigError(f"config: {config!r} is no EngineConfig; write EngineConfig(max_concurrency=...)")
         self.config = config
         self._endpoints = _checked(endpoints)
         self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
@@ -84,6 +86,11 @@ class Wiring:
         names = frozenset(endpoint.name for endpoint in self._endpoints)
         self.front = Front(self._cache_box, self._door, self._samples, names, config.timeout_s)
         self._supervisor: Supervisor | None = None
+
+    def __repr__(self) -> str:
+        names = ", ".join(endpoint.name for endpoint in self._endpoints)
+        state = "not started" if self._supervisor is None else f"{self._router!r} {self._cache!r}"
+        return f"[{names}] {self._door!r} {state}"
 
     def _make_mailboxes(self, waiting: int, tokens: int) -> None:
         self._cache_box: Mailbox[Any] = Mailbox("cache", 3 * waiting + tokens + _SPARE)
@@ -273,6 +280,8 @@ def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:
 def _checked(given: str | Endpoint | Provider | Sequence[str | Endpoint | Provider]) -> list[Endpoint]:
     """The endpoints, at least one, each with a name of its own."""
     values = [given] if isinstance(given, (str, Endpoint, Provider)) else given
+    if not isinstance(values, Iterable):
+        raise ConfigError(f"endpoints: {given!r}: give a list of strings, Endpoints or Providers")
     endpoints = [as_endpoint(value) for value in values]
     if not endpoints:
         raise ConfigError("endpoints: give at least one, for example 'local'")

@@ -17,13 +17,13 @@ from synth_actors.actors.checks import check_completion, check_error, check_text
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
+from synth_actors.errors import text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import Attempt, Ended, Failure, Finished, Generate, Success
 from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError
-from synth_actors.reply import text_of
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
 
@@ -199,7 +199,7 @@ class _Taping:
 
     def note_usage(self, usage: Usage) -> None:
         """The provider knows what was used so far."""
-        self.usage = priced(check_usage(usage), self._line.price)
+        self.usage = self._attempt.route.noted = priced(check_usage(usage), self._line.price)
 
     def answered(self, completion: Completion) -> float:
         """The whole answer is there; returns the service time in seconds."""

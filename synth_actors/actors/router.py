@@ -277,7 +277,7 @@ class RouterActor(Decider[RouterMessage]):
         job.attempt = None
         self._in_flight -= 1
         endpoint.in_flight -= 1
-        job.route.usage = job.route.usage + result.usage
+        job.route.usage, job.route.noted = job.route.usage + result.usage, NO_USAGE
         fault = None if isinstance(result, Success) else result.fault
         self._budget.settle(attempt.reserved_usd, known_cost_usd(result.usage, fault))
         if isinstance(result, Success):
