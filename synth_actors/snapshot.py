@@ -147,6 +147,24 @@ class Snapshot:
     mailboxes: Mapping[str, MailboxSnapshot]
 
     @property
+    def gauges(self) -> Mapping[str, float]:
+        """What is so at `taken_at_s`, by name: counts, and bytes where the name says so."""
+        return {
+            "in_flight": self.router.in_flight,
+            "backlog": self.router.backlog,
+            "delayed": self.router.delayed,
+            "waiting": self.counters.waiting,
+            "flights": self.cache.flights,
+            "cache_entries": self.cache.entries,
+            "cache_bytes": self.cache.accounted_bytes,
+            "rss_bytes": self.memory.rss_bytes,
+            "memory_limit_bytes": self.memory.limit_bytes,
+            "max_concurrency": self.router.max_concurrency,
+            "concurrency_cap": self.router.concurrency_cap,
+            **{f"mailbox_depth.{name}": mailbox.depth for name, mailbox in self.mailboxes.items()},
+        }
+
+    @property
     def throughput_per_s(self) -> float:
         """Requests that succeeded per second since the engine opened."""
         return self.counters.succeeded / self.taken_at_s if self.taken_at_s > 0 else 0.0

@@ -7,6 +7,7 @@ is used up, optional parts of greater height are left out; so every recursion en
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,7 +36,7 @@ def finished(steps: Steps) -> Any:
             return done.value
 
 
-class Node:
+class Node(ABC):
     """Makes values; `steps` does the same and pauses where a long document may be interrupted."""
 
     __slots__ = ("height", "sample")
@@ -44,9 +45,9 @@ class Node:
         self.height = math.inf
         self.sample = sample
 
+    @abstractmethod
     def reckon(self) -> float:
         """The height, as far as the heights of the parts are known by now."""
-        raise NotImplementedError
 
     def steps(self, ctx: Context) -> Steps:
         """The same value as `sample`, returned by the generator."""

@@ -142,3 +142,19 @@ def test_no_repr_of_an_endpoint_shows_a_secret() -> None:
         api_key="canary-3",  # type: ignore[arg-type]
     )
     assert "canary" not in repr(endpoint) + str(endpoint)
+
+
+async def test_a_snapshot_has_counters_and_gauges(autojump_clock: Any) -> None:
+    async with open_engine(
+        ScriptedProvider(lambda _call: Step(delay_s=1.0)), EngineConfig(max_concurrency=2)
+    ) as engine:
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(engine.generate, str(number))
+            await trio.testing.wait_all_tasks_blocked()
+            busy = (await engine.metrics()).gauges
+        idle = await engine.metrics()
+    assert (busy["in_flight"], busy["backlog"], busy["waiting"], busy["concurrency_cap"]) == (2, 3, 5, 2)
+    assert (idle.gauges["in_flight"], idle.gauges["cache_entries"], idle.counters.succeeded) == (0, 5, 5)
+    assert idle.gauges["rss_bytes"] > 2**20
+    assert idle.gauges["mailbox_depth.router"] == 0
