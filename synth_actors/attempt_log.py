@@ -25,6 +25,7 @@ class AttemptLog(Protocol):
     async def received(self, key: bytes, attempt: int, answer: Answer, usage: Usage) -> None:
         """A whole answer arrived, valid or not, and cost `usage`.
 
-        Shielded from cancellation, since the answer is paid.  An exception here fails the request.
+        Shielded from cancellation, since the answer is paid; once the attempt was cancelled it may take 30 s.  An
+        exception here fails the request.
         """
         ...

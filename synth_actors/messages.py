@@ -20,6 +20,9 @@ from synth_actors.reply import Reply
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
 
+WRITING_S = 30.0
+"""How long the log may take to write down an answer once the attempt was cancelled: it is paid."""
+
 # ------------------------------------------------------------------------------------------------ engine -> cache
 
 
@@ -124,6 +127,7 @@ class Attempt:
     reserved_usd: float
     deadline: float = inf  # of the call, moved by the generator; the router looks whether it is over
     scope: trio.CancelScope | None = None  # while a generator makes it
+    writing: trio.CancelScope | None = None  # while its answer is written down
     cancelled: bool = False
     abandoned: bool = False  # cancelled because nobody wants it: not the fault of the endpoint
 
@@ -137,6 +141,8 @@ class Attempt:
         self.cancelled = True
         if self.scope is not None:
             self.scope.cancel()
+        if self.writing is not None:
+            self.writing.deadline = min(self.writing.deadline, trio.current_time() + WRITING_S)
 
 
 @dataclass(slots=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import trio
 
@@ -19,7 +20,7 @@ from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
 from synth_actors.errors import text_of
 from synth_actors.feed import Texts
-from synth_actors.messages import Attempt, Ended, Failure, Finished, Generate, Success
+from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, Generate, Success
 from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
@@ -122,13 +123,21 @@ class GeneratorActor(Worker[Generate]):
             return taping.failed(exc)
         return await self._judge(attempt, line, taping, completion)
 
+    async def _write_down(self, log: AttemptLog, attempt: Attempt, answer: Answer, usage: Usage) -> None:
+        """The answer is paid: it is written down before anything else, whoever has left meanwhile."""
+        limit = self._now() + WRITING_S if attempt.cancelled else inf
+        with trio.CancelScope(shield=True, deadline=limit) as attempt.writing:
+            await log.received(attempt.route.key, attempt.number, answer, usage)
+        if attempt.writing.cancelled_caught:
+            logger.error("an answer of %s was not written down within %g s", attempt.endpoint, WRITING_S)
+        attempt.writing = None
+
     async def _judge(self, attempt: Attempt, line: Line, taping: _Taping, completion: Completion) -> Success | Failure:
         service_s = taping.answered(completion)
         model = completion.model or line.provider.model
         answer = Answer(text=completion.text, stop_reason=completion.stop_reason, endpoint=line.name, model=model)
         if self._log is not None:
-            with trio.CancelScope(shield=True):  # the answer is paid: it is written down before anything else
-                await self._log.received(attempt.route.key, attempt.number, answer, taping.usage)
+            await self._write_down(self._log, attempt, answer, taping.usage)
         if (problem := _problem(attempt.output, completion)) is not None:
             return taping.invalid(completion, problem)
         return Success(

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from synth_actors import AttemptLog, EngineConfig, GenerationError, OutputInvalidError, Request, open_engine
+from synth_actors.messages import WRITING_S
 from synth_actors.policy.cache_key import cache_key
 from synth_actors.providers.base import Call, Fault
 from synth_actors.testing import ScriptedProvider, Step
@@ -139,3 +140,17 @@ async def test_an_invalid_answer_is_written_down_too() -> None:
         with pytest.raises(OutputInvalidError):
             await engine.generate("p", output_schema={"type": "object"})
     assert log.heard[-1] == ("received", 1, "cut", 1.0)
+
+
+async def test_a_log_that_hangs_cannot_keep_the_engine_from_closing(autojump_clock: Any) -> None:
+    class Hanging:
+        async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
+            await trio.lowlevel.checkpoint()
+
+        async def received(self, key: bytes, attempt: int, answer: Any, usage: Any) -> None:
+            await trio.sleep_forever()
+
+    with trio.move_on_after(50.0):
+        async with open_engine(ScriptedProvider(), EngineConfig(drain_timeout_s=1.0), attempt_log=Hanging()) as engine:
+            await engine.generate("p")
+    assert 50.0 <= trio.current_time() <= 50.0 + WRITING_S + 5.0
