@@ -36,9 +36,10 @@ class Reply(Generic[R]):
     The abort function only clears the slot: rescheduling a task that was cancelled would end the whole trio run.
     """
 
-    __slots__ = ("_task", "_value")
+    __slots__ = ("_task", "_value", "is_leaving")
 
     def __init__(self) -> None:
+        self.is_leaving = False  # the wait was aborted: most likely nobody takes the answer
         self._value: R | Failed | _Empty = _EMPTY
         self._task: Task | None = None
 
@@ -84,6 +85,7 @@ class Reply(Generic[R]):
 
     def _abort(self, _raise_cancel: Callable[[], Any]) -> Abort:
         self._task = None
+        self.is_leaving = True
         return Abort.SUCCEEDED
 
     def __repr__(self) -> str:

@@ -269,11 +269,17 @@ class CacheActor(Decider[CacheMessage]):
 
 
 def _payer(flight: Flight[bytes, Lookup]) -> Lookup | None:
-    """The first who waits and has not ended yet: the answer to this one carries the bill."""
+    """The first who waits and has not ended yet: the answer to this one carries the bill.
+
+    One whose wait was aborted in this very moment has not said so yet; it is the payer only if there is no other.
+    """
+    left = None
     for lookup in flight.waiters:
         if not lookup.settled:
-            return lookup
-    return None
+            if not lookup.reply.is_leaving:
+                return lookup
+            left = left or lookup
+    return left
 
 
 def _bill(route: Route | None) -> Usage | None:

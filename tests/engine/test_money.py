@@ -21,7 +21,7 @@ from synth_actors import (
     Usage,
     open_engine,
 )
-from synth_actors.providers.base import Call, Fault
+from synth_actors.providers.base import Call, Completion, Emit, Fault
 from synth_actors.testing import ScriptedProvider, Step
 from tests.engine.support import ONE_DOLLAR, assert_idle, dollar_endpoint, spent_usd
 
@@ -164,3 +164,30 @@ async def test_a_schema_that_its_owner_breaks_while_it_waits_fails_that_request_
         assert len(outcomes) == 2
         assert (await engine.generate("third")).text == "{}"
         await assert_idle(engine)
+
+
+class Punctual(ScriptedProvider):
+    """Answers after exactly a second, with no step in between."""
+
+    async def generate(self, call: Call, emit: Emit | None) -> Completion:
+        await trio.sleep(1.0)
+        return Completion(text="ok", stop_reason="end", usage=ONE_DOLLAR)
+
+
+async def test_who_leaves_as_the_answer_comes_leaves_the_bill_to_one_who_stays(autojump_clock: Any) -> None:
+    for _ in range(30):  # trio decides by chance who is first in that moment
+        bills: list[float | None] = []
+        async with open_engine(dollar_endpoint(Punctual())) as engine:
+
+            async def lead(engine: Engine = engine, bills: list[float | None] = bills) -> None:
+                with trio.move_on_after(1.0):
+                    bills.append((await engine.generate("p")).usage.cost_usd)
+
+            async def follow(engine: Engine = engine, bills: list[float | None] = bills) -> None:
+                bills.append((await engine.generate("p")).usage.cost_usd)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lead)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(follow)
+            assert sum(bill or 0.0 for bill in bills) == spent_usd(engine)
