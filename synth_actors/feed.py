@@ -36,11 +36,23 @@ class Texts:
 class Feed:
     """The attempts of one flight, and who reads along."""
 
-    __slots__ = ("current", "readers")
+    __slots__ = ("_readers", "current")
 
     def __init__(self) -> None:
         self.current: Texts | None = None
-        self.readers: set[Reply[Any]] = set()
+        self._readers: set[Reply[Any]] | None = None  # most flights have none, and a set is large
+
+    def join(self, reader: Reply[Any]) -> None:
+        """`reader` reads along."""
+        if self._readers is None:
+            self._readers = set()
+        self._readers.add(reader)
+        reader.nudge()
+
+    def quit(self, reader: Reply[Any]) -> None:
+        """`reader` reads no more, if it ever did."""
+        if self._readers is not None:
+            self._readers.discard(reader)
 
     def begin(self, endpoint: str, usage: Usage) -> Texts:
         """Start the list of a new attempt at `endpoint`; `usage` is what the attempts before it have used."""
@@ -49,5 +61,5 @@ class Feed:
 
     def wake(self) -> None:
         """Tell every reader to look again."""
-        for reader in self.readers:
+        for reader in self._readers or ():
             reader.nudge()

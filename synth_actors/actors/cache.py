@@ -161,14 +161,13 @@ class CacheActor(Decider[CacheMessage]):
         lookup.flight = flight
         flight.settled += lookup.settled  # it may have left before it was taken
         if lookup.stream:
-            flight.payload.feed.readers.add(lookup.reply)
-            lookup.reply.nudge()
+            flight.payload.feed.join(lookup.reply)
 
     def _let_go(self, lookup: Lookup) -> None:
         if (flight := lookup.flight) is None:
             return
         route: Route = flight.payload
-        route.feed.readers.discard(lookup.reply)
+        route.feed.quit(lookup.reply)
         if len(flight):  # it has not landed
             flight.settled -= 1
         if self._flights.leave(flight, lookup) is Departure.DESERTED:

@@ -24,6 +24,9 @@ class Limits:
     jitter: Callable[[], float]
 
 
+_NOWHERE: frozenset[str] = frozenset()
+
+
 class LastCall(Protocol):
     """What the attempt that failed last tells."""
 
@@ -47,8 +50,8 @@ class Progress:
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self.allowed = allowed
-        self.failed_at: set[str] = set()  # since all were free to try
-        self.rejected_at: set[str] = set()  # will never take it
+        self.failed_at = _NOWHERE  # since all were free to try
+        self.rejected_at = _NOWHERE  # will never take it
         self.last_endpoint: str | None = None
         self._spent = 0  # calls that may have been paid
         self._invalid_outputs = 0
@@ -81,7 +84,10 @@ class Progress:
             return
         self._spent += 1
         self._invalid_outputs += fault is Fault.OUTPUT_INVALID
-        (self.rejected_at if fault in REJECTED_FOR_GOOD else self.failed_at).add(endpoint)
+        if fault in REJECTED_FOR_GOOD:
+            self.rejected_at |= {endpoint}
+        else:
+            self.failed_at |= {endpoint}
 
     def verdict(
         self, fault: Fault, call: LastCall, endpoints: Mapping[str, EndpointState], limits: Limits, now: float
@@ -110,4 +116,4 @@ class Progress:
 
     def start_over(self) -> None:
         """All endpoints that may take it may try again."""
-        self.failed_at.clear()
+        self.failed_at = _NOWHERE
