@@ -78,13 +78,14 @@ def from_json(text: str | bytes) -> Report:
 def row_of(suite: str, case: Case, repeats: Sequence[Measured]) -> Row:
     """The repeats of one case as a row."""
     pairs = [(one.value, one.bare) for one in repeats if one.bare is not None]
+    ratios = [value / bare for value, bare in pairs if bare > 0]  # a small run may not grow by a single page
     return Row(
         suite=suite,
         name=case.name,
         unit=case.unit,
         value=spread([one.value for one in repeats]),
         bare=spread([bare for _, bare in pairs]) if pairs else None,
-        ratio=spread([value / bare for value, bare in pairs]) if pairs else None,
+        ratio=spread(ratios) if ratios else None,
         ideal=repeats[0].ideal,
         aim=_judged(case, repeats),
     )

@@ -133,3 +133,11 @@ def test_an_aim_is_judged_by_the_median_of_what_it_is_for(aim: Aim, figure: Spre
 )
 def test_numbers_have_three_digits_that_count(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_a_bare_loop_that_cost_nothing_measurable_gives_no_ratio() -> None:
+    measured = row(None, Measured(value=1.3, bare=0.0, ideal=None))
+    assert measured.bare is not None
+    assert measured.ratio is None
+    half = row(None, Measured(value=1.0, bare=0.0, ideal=None), Measured(value=3.0, bare=1.5, ideal=None))
+    assert half.ratio == Spread(min=2.0, median=2.0, max=2.0)
