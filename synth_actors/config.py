@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, Strict, field_validator
 
 from synth_actors.errors import ConfigError
-from synth_actors.providers.base import Provider
+from synth_actors.providers.base import MAX_RESPONSE_BYTES, Provider
 from synth_actors.validated import Validated
 
 Routing = Literal["preference", "least_loaded", "fastest", "cheapest", "weighted"]
@@ -174,7 +174,8 @@ class EngineConfig(Validated):
     door (`on_full="wait"`) or get `OverloadedError` ("refuse").  `memory_limit_bytes` bounds the process's resident
     memory (default: the smaller of 0.8 x the container's limit and what is resident at opening + 512 MiB).  `timeout_s`
     is the default of `Request.timeout_s`.  A request is tried at most `max_attempts` times; `outage_patience_s` bounds
-    its wait while every endpoint is closed to it.  On a normal exit running requests get `drain_timeout_s` to finish.
+    its wait while every endpoint is closed to it.  An answer of more than `max_response_bytes` fails.  On a normal exit
+    running requests get `drain_timeout_s` to finish.
     """
 
     max_concurrency: Whole = Field(default=100, ge=1, le=100_000)
@@ -188,6 +189,7 @@ class EngineConfig(Validated):
     max_waiting: Whole = Field(default=20_000, ge=1)
     on_full: Literal["wait", "refuse"] = "wait"
     drain_timeout_s: Real = Field(default=10.0, ge=0.0)
+    max_response_bytes: Whole = Field(default=MAX_RESPONSE_BYTES, ge=1)
     memory_check_interval_s: Real = Field(default=0.25, gt=0.0)
 
     def _check(self) -> str | None:

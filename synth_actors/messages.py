@@ -15,7 +15,7 @@ import trio
 
 from synth_actors.feed import Feed
 from synth_actors.policy.single_flight import Flight
-from synth_actors.providers.base import Fault
+from synth_actors.providers.base import Fault, RateLimits
 from synth_actors.reply import Reply
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
@@ -128,6 +128,7 @@ class Attempt:
     deadline: float = inf  # of the call, moved by the generator; the router looks whether it is over
     scope: trio.CancelScope | None = None  # while a generator makes it
     writing: trio.CancelScope | None = None  # while its answer is written down
+    limits: RateLimits | None = None  # what the headers of its answer say
     cancelled: bool = False
     abandoned: bool = False  # cancelled because nobody wants it: not the fault of the endpoint
 

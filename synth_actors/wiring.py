@@ -197,6 +197,7 @@ class Wiring:
                 lines=lines,
                 limiter=self._limiter,
                 attempt_log=self._log,
+                max_response_bytes=self.config.max_response_bytes,
                 idle=idle,
             )
 

@@ -24,7 +24,7 @@ from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, 
 from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
-from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError
+from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
 
@@ -54,6 +54,7 @@ class GeneratorActor(Worker[Generate]):
         lines: Mapping[str, Line],
         limiter: trio.CapacityLimiter,
         attempt_log: AttemptLog | None,
+        max_response_bytes: int,
         idle: Callable[[], None],
     ) -> None:
         super().__init__(mailbox)
@@ -61,6 +62,7 @@ class GeneratorActor(Worker[Generate]):
         self._lines = lines
         self._limiter = limiter
         self._log = attempt_log
+        self._max_response_bytes = max_response_bytes
         self._idle = idle
         self._now = trio.lowlevel.current_clock().current_time
 
@@ -116,7 +118,13 @@ class GeneratorActor(Worker[Generate]):
             await self._log.before_send(attempt.route.key, attempt.number, line.name)
         taping.begin()  # with a log, the time starts when the intent is written down
         schema = attempt.output.json_schema if attempt.output else None
-        call = Call(request=attempt.route.request, json_schema=schema, note_usage=taping.note_usage)
+        call = Call(
+            request=attempt.route.request,
+            json_schema=schema,
+            note_usage=taping.note_usage,
+            note_limits=taping.note_limits,
+            max_response_bytes=self._max_response_bytes,
+        )
         try:
             completion = await line.provider.generate(call, taping.emit if attempt.streamed else None)
         except ProviderError as exc:
@@ -209,6 +217,10 @@ class _Taping:
     def note_usage(self, usage: Usage) -> None:
         """The provider knows what was used so far."""
         self.usage = self._attempt.route.noted = priced(check_usage(usage), self._line.price)
+
+    def note_limits(self, limits: RateLimits) -> None:
+        """The headers are there."""
+        self._attempt.limits = limits
 
     def answered(self, completion: Completion) -> float:
         """The whole answer is there; returns the service time in seconds."""

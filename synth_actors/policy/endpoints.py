@@ -27,7 +27,7 @@ class Prices(Protocol):
     def cache_write_usd_per_mtok(self) -> float: ...
 
 
-_THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.BUG})
+_THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.TOO_LARGE, Fault.BUG})
 """Faults that say nothing about the health of the endpoint."""
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from synth_actors.frozen import quick_init
 from synth_actors.types import NO_USAGE, Request, StopReason, Usage
+
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""The usual bound of one answer."""
 
 Emit = Callable[[str], None]
 """Takes one piece of text as it arrives; never blocks, never raises."""
@@ -27,6 +30,7 @@ class Fault(Enum):
     SCHEMA_REFUSED = "schema_refused"  # no structured output here; the provider asks in the prompt from now on
     FAILED = "failed"  # 5xx, a broken or cut connection, nonsense: it may have been charged
     TIMED_OUT = "timed_out"  # one of the endpoint's four timeouts: it may have been charged
+    TOO_LARGE = "too_large"  # longer than max_response_bytes: charged, and it would be as long again
     OUTPUT_INVALID = "output_invalid"  # whole, charged, and not what output_schema asks for
     REJECTED = "rejected"  # 400, 413, 422: this request will never succeed here
     FATAL = "fatal"  # 401, 402, 403, unknown model, quota used up: no request will succeed here
@@ -56,7 +60,35 @@ class ProviderError(Exception):
         self.usage = usage
 
 
-def _note_nothing(_usage: Usage) -> None:
+@quick_init
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """One rate limit as the server described it in the headers of an answer; None where it said nothing.
+
+    `limit` is the most per minute, `remaining` what was left when the server looked, this call already taken off, and
+    `reset_s` the seconds from then until all of it is back.
+    """
+
+    limit: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
+@quick_init
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimits:
+    """What the headers of one answer say about the endpoint's rate limits; None for a limit that they do not name.
+
+    `tokens` is a limit for input and output together.
+    """
+
+    requests: Allowance | None = None
+    input_tokens: Allowance | None = None
+    output_tokens: Allowance | None = None
+    tokens: Allowance | None = None
+
+
+def _note_nothing(_what: object) -> None:
     """Nobody counts."""
 
 
@@ -67,12 +99,16 @@ class Call:
 
     `json_schema` is the full schema of the output, None for free text; the provider sends the subset that its API
     accepts, the engine validates every keyword afterwards.  `note_usage` takes the tokens known so far, all of them
-    each time: what a call that is cut off later had used is known only by this.
+    each time: what a call that is cut off later had used is known only by this.  `note_limits` takes what the headers
+    say about rate limits, as soon as they have arrived, also those of an error.  An answer of more than
+    `max_response_bytes` is not read to its end: it fails as TOO_LARGE.
     """
 
     request: Request
     json_schema: dict[str, Any] | None
     note_usage: Callable[[Usage], None] = _note_nothing
+    note_limits: Callable[[RateLimits], None] = _note_nothing
+    max_response_bytes: int = MAX_RESPONSE_BYTES
 
 
 @quick_init
@@ -88,6 +124,10 @@ class Completion:
     stop_reason: StopReason
     usage: Usage
     model: str | None = None
+
+
+Metering = Literal["meter", "reserve"]
+"""How a server counts output tokens against its limit: as they are made, or `max_tokens` when the call begins."""
 
 
 @runtime_checkable
@@ -117,3 +157,14 @@ class Provider(Protocol):
     async def aclose(self) -> None:
         """Close connections.  Called once, when the engine ends."""
         ...
+
+
+@runtime_checkable
+class RemoteProvider(Provider, Protocol):
+    """A provider in front of a server whose limits have to be found and kept.
+
+    The engine begins with few calls at once and adapts their number to what the server bears.  A provider without
+    `output_metering` runs in this process, or knows its limits: it gets all the calls that it may.
+    """
+
+    output_metering: Metering

@@ -1,8 +1,4 @@
-"""How does one test a program that uses the engine, without a server and without waiting?
-
-`ScriptedProvider` stands where an endpoint may and answers by a script: texts, delays, faults.  Under trio's
-`MockClock` (`pytest-trio`'s `autojump_clock`) its delays take no real time.
-"""
+"""What does a provider do that is told what to do, call by call?"""
 
 from __future__ import annotations
 
