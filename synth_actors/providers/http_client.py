@@ -20,6 +20,7 @@ import trio
 
 from synth_actors.errors import ConfigError
 from synth_actors.providers.base import ProviderError
+from synth_actors.providers.connections import Connector
 from synth_actors.wire.sse import Event, EventParser, EventTooLongError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
         ConfigError: `verify` names no certificate file, or the environment names a proxy that cannot be used.
     """
     try:
-        return httpx2.AsyncClient(
+        client = httpx2.AsyncClient(
             verify=_certificates(endpoint),
             timeout=httpx2.Timeout(connect=endpoint.connect_timeout_s, read=None, write=None, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
@@ -48,6 +49,19 @@ def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as exc:
         raise ConfigError(f"endpoint {endpoint.name!r}: the proxy in the environment cannot be used: {exc}") from exc
+    _use_connector(client)
+    return client
+
+
+def _use_connector(client: httpx2.AsyncClient) -> None:
+    """Have direct connections opened by `Connector`.
+
+    Only httpcore2, below, takes it as an argument.  To make its pool here, and a transport of it, would mean to map all
+    its errors and to choose among proxies as httpx2 does: more of what is not ours than these names.
+    """
+    direct = client._transport
+    assert isinstance(direct, httpx2.AsyncHTTPTransport)
+    direct._pool._network_backend = Connector()
 
 
 def _certificates(endpoint: Endpoint) -> ssl.SSLContext:

@@ -1,0 +1,131 @@
+"""May another connection be opened, and is an old one still there when a request is written on it?
+
+httpx2's pool (2.16) looks at an idle connection when it gives it to a request, and the request is written a few turns
+of the event loop later.  With a thousand calls at once such a turn takes a second, and one call closes all the expired
+connections of the pool before its own is used.  A server that closes idle connections meanwhile makes the calls fail
+with "Server disconnected", though none of them was sent.  Here the connection is looked at again in the moment
+before the request is written, and the pool gives the request another one.
+
+A process that has opened all the files that it may cannot even read how much memory it uses.  So a connection that
+would take one of the last is refused, with a message that names the limit.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
+
+import httpcore2
+
+RESERVED_FILES = 32
+"""How many files are left to everything else in the process."""
+
+SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+class Connector(httpcore2.TrioBackend):
+    """Opens TCP connections for httpx2's pool."""
+
+    def __init__(self) -> None:
+        self._opening = 0  # their sockets may not be there yet
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - what httpx2 calls it
+        local_address: str | None = None,
+        socket_options: Iterable[SocketOption] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Open a connection.
+
+        Raises:
+            httpcore2.ConnectError: there is nobody, or this process may hardly open another file.
+        """
+        self._opening += 1
+        try:
+            check_open_files(self._opening)
+            return Connection(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+        finally:
+            self._opening -= 1
+
+
+class Connection(httpcore2.AsyncNetworkStream):
+    """A TCP connection on which one HTTP/1.1 request is written after another."""
+
+    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._answered = False  # what is written next is a new request, on a used connection
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
+        """Read; not `async`, which spares a frame for each chunk of a stream."""
+        self._answered = True
+        return self._stream.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write.
+
+        Raises:
+            httpcore2.ConnectionNotAvailable: the server has closed the connection, and nothing of the request was
+                written; the pool takes another one.
+        """
+        if self._answered:
+            if self._stream.get_extra_info("is_readable"):  # before a request there is nothing to read but the end
+                raise httpcore2.ConnectionNotAvailable
+            self._answered = False
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close it."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore2.AsyncNetworkStream:
+        """The same connection, encrypted."""
+        return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpx2 asks for by name."""
+        return self._stream.get_extra_info(info)
+
+
+def check_open_files(more: int) -> None:
+    """Refuse `more` files if the process may hardly open them.
+
+    Raises:
+        httpcore2.ConnectError: it may not; the message names the limit.
+    """
+    if (limit := open_files_limit()) is not None and _lowest_free() + more > limit - RESERVED_FILES:
+        raise httpcore2.ConnectError(
+            f"this process may open {limit} files at once, and {RESERVED_FILES} are kept for other things than "
+            "connections: raise the limit (ulimit -n) or lower max_concurrency"
+        )
+
+
+def open_files_limit() -> int | None:
+    """How many files the process may have open; None where the system has no such limit or does not say."""
+    with suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return None if limit == resource.RLIM_INFINITY else limit
+    return None
+
+
+def _lowest_free() -> float:
+    """The number that the next file gets: all below it are open."""
+    try:
+        with socket.socket() as probe:
+            return probe.fileno()
+    except OSError as exc:
+        if exc.errno == errno.EMFILE:
+            return float("inf")
+        raise httpcore2.ConnectError(str(exc)) from exc
