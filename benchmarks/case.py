@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -24,20 +24,27 @@ class Load:
 class Measured:
     """One repeat of one case.
 
-    `bare` is the same work by a plain trio loop, done just before or after; `ideal` what no program can beat.
+    `bare` is the same work by a plain trio loop, done just before or after; `ideal` what no program can beat.  `beside`
+    are the figures of others, by name.
     """
 
     value: float
     bare: float | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
     ideal: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """At most `limit`: for the value, for what it is above the bare loop (`share`), or as a multiple of the ideal."""
+    """At most, or at least, `limit`: for the value, its excess over the bare loop (`share`), its multiple of the ideal."""
 
     limit: float
     of: Literal["value", "share", "ideal"] = "value"
+    at: Literal["most", "least"] = "most"
+
+    def is_met(self, figure: float) -> bool:
+        """Whether `figure` is on the right side of the limit."""
+        return figure <= self.limit if self.at == "most" else figure >= self.limit
 
     def figure(self, measured: Measured) -> float:
         """The figure that the limit is for."""

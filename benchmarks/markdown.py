@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.result import Judged, Report, Row, Spread
 
 _AIMED_AT = {"value": "", "share": "above the bare loop ", "ideal": "times the ideal "}
-HEAD = ("case", "unit", "median [min - max]", "bare trio", "ratio", "ideal", "aim", "met")
+_SIDES = {"most": "<=", "least": ">="}
 
 
 def to_markdown(report: Report) -> str:
@@ -40,30 +40,39 @@ def _load(value: float | None) -> str:
 
 
 def _table(suite: str, rows: list[Row]) -> str:
-    lines = [f"## {suite}", "", _line(HEAD), "|" + "---|" * len(HEAD)]
-    return "\n".join(lines + [_line(_cells(row)) for row in rows])
+    others = tuple(dict.fromkeys(name for row in rows for name in row.beside))
+    head = ("case", "unit", "median [min - max]", *(others or ("bare trio", "ratio")), "ideal", "aim", "met")
+    lines = [f"## {suite}", "", _line(head), "|" + "---|" * len(head)]
+    return "\n".join(lines + [_line(_cells(row, others)) for row in rows])
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row, others: tuple[str, ...]) -> tuple[str, ...]:
     return (
         row.name,
         row.unit,
         _spread(row.value),
-        _spread(row.bare),
-        "-" if row.ratio is None else number(row.ratio.median),
+        *(_beside(row, others) if others else _bare(row)),
         "-" if row.ideal is None else number(row.ideal),
         *_aim(row.aim),
     )
 
 
+def _bare(row: Row) -> tuple[str, str]:
+    return _spread(row.bare), "-" if row.ratio is None else number(row.ratio.median)
+
+
+def _beside(row: Row, others: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(number(row.beside[name].median) if name in row.beside else "-" for name in others)
+
+
 def _aim(aim: Judged | None) -> tuple[str, str]:
     if aim is None:
         return "-", "-"
-    text = f"{_AIMED_AT[aim.of]}<= {aim.limit:g}"
+    text = f"{_AIMED_AT[aim.of]}{_SIDES[aim.at]} {aim.limit:g}"
     if aim.of != "value":
         text += f": {_spread(aim.figure)}"
     return text, "yes" if aim.met else "no"

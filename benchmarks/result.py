@@ -23,17 +23,21 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """An aim and what became of it: it is met when the median of `figure` is at most `limit`."""
+    """An aim and what became of it: it is met when the median of `figure` is at `at` (most or least) `limit`."""
 
     limit: float
     of: str
+    at: str
     figure: Spread
     met: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One case.  `ratio` is the value over the bare loop's of the same repeat; None where there is no bare loop."""
+    """One case.  `ratio` is the value over the bare loop's of the same repeat; None where there is no bare loop.
+
+    `beside` are the figures of others, by name.
+    """
 
     suite: str
     name: str
@@ -41,6 +45,7 @@ class Row:
     value: Spread
     bare: Spread | None
     ratio: Spread | None
+    beside: dict[str, Spread]
     ideal: float | None
     aim: Judged | None
 
@@ -49,7 +54,7 @@ class Row:
 class Report:
     """Everything about one run of the benchmarks.  `format` counts changes of this document."""
 
-    format: int = 1
+    format: int = 2
     started_at: str  # ISO 8601, UTC
     duration_s: float
     command: str
@@ -86,6 +91,7 @@ def row_of(suite: str, case: Case, repeats: Sequence[Measured]) -> Row:
         value=spread([one.value for one in repeats]),
         bare=spread([bare for _, bare in pairs]) if pairs else None,
         ratio=spread(ratios) if ratios else None,
+        beside={name: spread([one.beside[name] for one in repeats]) for name in repeats[0].beside},
         ideal=repeats[0].ideal,
         aim=_judged(case, repeats),
     )
@@ -100,4 +106,4 @@ def _judged(case: Case, repeats: Sequence[Measured]) -> Judged | None:
     if (aim := case.aim) is None:
         return None
     figure = spread([aim.figure(one) for one in repeats])
-    return Judged(limit=aim.limit, of=aim.of, figure=figure, met=figure.median <= aim.limit)
+    return Judged(limit=aim.limit, of=aim.of, at=aim.at, figure=figure, met=aim.is_met(figure.median))

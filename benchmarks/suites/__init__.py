@@ -6,5 +6,6 @@ from typing import Final
 
 from benchmarks.case import Suite
 from benchmarks.suites.engine import engine
+from benchmarks.suites.goodput import goodput
 
-SUITES: Final[dict[str, Suite]] = {"engine": engine}
+SUITES: Final[dict[str, Suite]] = {"engine": engine, "goodput": goodput}

@@ -83,9 +83,12 @@ class SimulatedProvider:
         return float(self.counts.accepted)
 
     def used_tokens(self) -> float:
-        """What has been taken of the tokens that `allowed_tokens` counts so far; 0 without such a limit."""
-        bucket = self._gate.buckets.get(self._token_bucket())
-        return 0.0 if bucket is None else bucket.taken(self.elapsed_s())
+        """What has been taken of the tokens that `allowed_tokens` counts so far; 0 without such a limit.
+
+        Output that was made beyond what was there is not counted until the bucket has caught up with it.
+        """
+        bucket, now_s = self._gate.buckets.get(self._token_bucket()), self.elapsed_s()
+        return 0.0 if bucket is None else bucket.taken(now_s) + min(0.0, bucket.level(now_s))
 
     def _token_bucket(self) -> str:
         return next((name for name in ("output_tokens", "tokens") if name in self._gate.buckets), "input_tokens")

@@ -1,0 +1,42 @@
+"""How much of what a server allows does the engine get, and how much of what it sends is refused?
+
+Time is simulated, so the figures do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+
+from benchmarks.case import Case, Load, Measured
+from benchmarks.suites.goodput.figures import Figures
+from benchmarks.suites.goodput.runs import BY_HAND, run_by_hand, run_engine
+from benchmarks.suites.goodput.scenarios import SCENARIOS, Goal, Scenario
+
+
+def goodput(concurrency: int) -> tuple[Case, ...]:  # noqa: ARG001  (a scenario says how many may be sent at once)
+    """The suite: a case for each goal of each scenario."""
+    return tuple(
+        Case(
+            name=f"{scenario.name}: {goal.name}",
+            unit=goal.unit,
+            measure=partial(_measure, scenario, goal),
+            aim=goal.aim,
+        )
+        for scenario in SCENARIOS
+        for goal in scenario.goals
+    )
+
+
+def _measure(scenario: Scenario, goal: Goal, load: Load) -> Measured:
+    engine, by_hand = _all_clients(scenario, load.repeat)
+    return Measured(
+        value=goal.figure(engine),
+        beside={figures.client: goal.figure(figures) for figures in by_hand},
+        ideal=None if goal.best is None else goal.best(engine),
+    )
+
+
+@lru_cache(maxsize=1)
+def _all_clients(scenario: Scenario, seed: int) -> tuple[Figures, tuple[Figures, ...]]:
+    """The goals of one scenario are figures of the same runs."""
+    return run_engine(scenario, seed), tuple(run_by_hand(client, scenario, seed) for client in BY_HAND)
