@@ -20,6 +20,7 @@ from contextlib import suppress
 from typing import Any
 
 import httpcore2
+import trio
 
 RESERVED_FILES = 32
 """How many files are left to everything else in the process."""
@@ -90,7 +91,12 @@ class Connection(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore2.AsyncNetworkStream:
         """The same connection, encrypted."""
-        return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+        except trio.Cancelled:  # httpx2 forgets the connection: nobody else would close it
+            with trio.CancelScope(shield=True):
+                await self.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         """What httpx2 asks for by name."""
