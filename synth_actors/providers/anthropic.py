@@ -29,9 +29,9 @@ import anthropic
 import httpx2
 from anthropic.resources.messages import DEPRECATED_MODELS
 
-from synth_actors.providers.base import Call, Fault, ProviderError
-from synth_actors.providers.http_client import parse_json
-from synth_actors.providers.http_provider import TRANSPORT_ERRORS, HttpProvider, Progress
+from synth_actors.providers.base import Call, Fault, Metering, ProviderError
+from synth_actors.providers.http_body import TRANSPORT_ERRORS, parse_json, read_error_body
+from synth_actors.providers.http_provider import HttpProvider, Progress
 from synth_actors.providers.schema_subset import anthropic_subset
 from synth_actors.types import NO_USAGE
 
@@ -56,6 +56,7 @@ _COUNTS: Mapping[str, str] = {
     "cache_write_tokens": "cache_creation_input_tokens",
 }
 _NOBODY_ANSWERS = ("tool_use", "pause_turn")
+_MARK = "cache_control"
 
 
 class AnthropicProvider(HttpProvider):
@@ -66,6 +67,7 @@ class AnthropicProvider(HttpProvider):
     """
 
     foreign_errors = (*TRANSPORT_ERRORS, anthropic.AnthropicError)
+    output_metering: Metering = "meter"
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
@@ -73,6 +75,7 @@ class AnthropicProvider(HttpProvider):
             # Not warnings.warn: under "error" it would end the program, by default nobody would see it.
             _LOG.warning("%s: the model is deprecated and ends on %s; choose a newer one", self.name, end)
         no_key: dict[str, Any] = {} if self._access.key else {"Authorization": anthropic.Omit()}
+        self._http.event_hooks = {"response": [_refuse]}
         self._client = anthropic.AsyncAnthropic(
             api_key=self._access.key or "",  # never None: the SDK would look for one in the environment and on disk
             base_url=self._access.base_url,
@@ -96,7 +99,7 @@ class AnthropicProvider(HttpProvider):
             "messages": [{"role": turn.role, "content": turn.content} for turn in request.as_messages()],
         }
         if (system := self._system(call, schema)) is not None:
-            body["system"] = system
+            body["system"] = self._marked(system, call)
         if request.temperature is not None:
             body["temperature"] = request.temperature
         if request.stop:
@@ -105,20 +108,29 @@ class AnthropicProvider(HttpProvider):
             body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
         return body
 
-    async def _post(self, body: bytes, *, stream: bool) -> httpx2.Response:
+    def _marked(self, system: str, call: Call) -> Any:
+        if not system.strip() or any(_MARK in extra for extra in (self._extra_body, call.request.extra)):
+            return system  # an empty text takes no mark; a mark of the user's own is the only one
+        return [{"type": "text", "text": system, _MARK: {"type": "ephemeral"}}]
+
+    def _with_extras(self, body: dict[str, Any], call: Call) -> dict[str, Any]:
+        made = super()._with_extras(body, call)
+        return made if made.get(_MARK, ...) is not None else {name: made[name] for name in made if name != _MARK}
+
+    async def _post(self, body: bytes) -> httpx2.Response:
         answer = await self._client.post(
             "/v1/messages",
             cast_to=httpx2.Response,
             content=body,
             options={"headers": {"content-type": "application/json"}},
-            stream=stream,
+            stream=True,  # unread, whether it is a stream or not
             stream_cls=anthropic.AsyncStream[Any],
         )
-        return cast("httpx2.Response", answer)  # `cast_to` has it handed back as it is, also when it is streamed
+        return cast("httpx2.Response", answer)  # `cast_to` has it handed back as it is
 
     def _translated(self, exc: Exception, progress: Progress) -> ProviderError:
         if isinstance(exc, anthropic.APIStatusError):
-            return self._refused(exc.status_code, exc.response.headers, exc.body, progress)
+            return self._refused(exc.response, exc.body, progress)
         cause = exc.__cause__ if isinstance(exc, anthropic.APIConnectionError) else exc
         return self._report.of_transport(cause if isinstance(cause, Exception) else exc, progress.usage or NO_USAGE)
 
@@ -192,3 +204,10 @@ class AnthropicProvider(HttpProvider):
         if not isinstance(value, str):
             raise self._report.failed("a text of the answer is no string")
         return value
+
+
+async def _refuse(response: httpx2.Response) -> None:
+    """Raise what the SDK would for an error status, which reads the body first, however long it is."""
+    if response.status_code >= 300:
+        body = await read_error_body(response)
+        raise anthropic.APIStatusError(f"HTTP {response.status_code}", response=response, body=body)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from synth_actors.providers.base import Fault, ProviderError
@@ -206,6 +207,7 @@ class Reporter:
     """Makes the errors of one endpoint: it knows the key that must never be shown.  The engine adds who is speaking."""
 
     secret: str = field(default="", repr=False)
+    connect_timeout_s: float = inf
 
     def scrub(self, text: str) -> str:
         """`text` without the key; some servers repeat it in their complaint."""
@@ -234,7 +236,11 @@ class Reporter:
 
     def of_transport(self, exc: Exception, usage: Usage = NO_USAGE) -> ProviderError:
         """The error for a connection that could not be made, broke, or spoke no HTTP."""
+        import httpx2
+
         fault = transport_fault(exc)
+        if isinstance(exc, httpx2.ConnectTimeout):
+            return self.failed(f"no connection within connect_timeout_s={self.connect_timeout_s:g}", usage, fault)
         what = "no connection" if fault is Fault.UNREACHABLE else "the connection broke"
         return self.failed(f"{what}: {reason(exc)}", usage, fault)
 

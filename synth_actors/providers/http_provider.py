@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,9 +27,17 @@ import orjson
 
 from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
-from synth_actors.providers.http_client import events_of, open_client, parse_json, read_to_the_end
+from synth_actors.providers.http_body import (
+    TRANSPORT_ERRORS,
+    parse_json,
+    read_error_body,
+    read_events,
+    read_whole,
+)
+from synth_actors.providers.http_client import open_client
 from synth_actors.providers.http_errors import Reporter, read_error, refuses_schema, shows
 from synth_actors.providers.json_only import AnswerText, JsonOnly, plainly_no_json
+from synth_actors.providers.rate_headers import rate_limits
 from synth_actors.providers.schema_subset import in_words
 from synth_actors.types import NO_USAGE, Usage
 
@@ -43,16 +51,14 @@ _OURS = frozenset({"model", "messages", "stream"})
 _UNKNOWN_USAGE = Usage(cost_usd=None)
 """Of a whole answer whose server did not say what was used: no tokens are known, and neither is the cost."""
 
-TRANSPORT_ERRORS: tuple[type[Exception], ...] = (httpx2.HTTPError, httpx2.StreamError, httpx2.InvalidURL)
-
 
 @dataclass(slots=True)
 class Progress:
     """What is known of one answer so far."""
 
+    call: Call
     text: AnswerText
     structured: bool  # the schema was sent as the API's own structured output
-    note_usage: Callable[[Usage], None]
     usage: Usage | None = None  # None until the server says what was used
     stop_reason: StopReason | None = None
     model: str | None = None
@@ -64,7 +70,7 @@ class Progress:
         known = {name: max(0, value) for name, value in tokens.items() if isinstance(value, int)}
         if known:
             self.usage = replace(self.usage or NO_USAGE, **known)
-            self.note_usage(self.usage)
+            self.call.note_usage(self.usage)
 
 
 class HttpProvider(ABC):
@@ -84,7 +90,7 @@ class HttpProvider(ABC):
         self.schema_in_prompt = False
         self._access = access
         self._extra_body = endpoint.extra_body
-        self._report = Reporter(access.key or "")
+        self._report = Reporter(access.key or "", endpoint.connect_timeout_s)
         self._http = open_client(endpoint)
 
     def __repr__(self) -> str:
@@ -99,11 +105,11 @@ class HttpProvider(ABC):
         schema = None if self.schema_in_prompt or call.json_schema is None else self._subset(call.json_schema)
         in_prompt = call.json_schema is not None and schema is None
         only = JsonOnly(call.json_schema) if in_prompt and call.json_schema is not None else None
-        progress = Progress(AnswerText(emit, only), structured=schema is not None, note_usage=call.note_usage)
+        progress = Progress(call, AnswerText(emit, only), structured=schema is not None)
         body = self._with_extras(self._body(call, schema), call)
         cause: Exception
         try:
-            await (self._fetch(body, progress) if emit is None else self._follow(body, progress))
+            await self._exchange(body, progress, streamed=emit is not None)
             return self._completion(call, progress)
         except ProviderError as exc:
             exc.usage = progress.usage or exc.usage
@@ -124,8 +130,8 @@ class HttpProvider(ABC):
         """The body of the call, without `stream` and extras; `schema` is what `_subset` gave."""
 
     @abstractmethod
-    async def _post(self, body: bytes, *, stream: bool) -> httpx2.Response:
-        """Send the body, which is JSON; a streamed answer comes back unread."""
+    async def _post(self, body: bytes) -> httpx2.Response:
+        """Send the body, which is JSON; the answer comes back unread."""
 
     @abstractmethod
     def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
@@ -165,10 +171,24 @@ class HttpProvider(ABC):
         except TypeError as exc:
             raise self._report.failed(f"extra: cannot be written as JSON: {exc}", fault=Fault.REJECTED) from exc
 
-    async def _fetch(self, body: dict[str, Any], progress: Progress) -> None:
-        response = await self._post(self._encoded(body), stream=False)
-        self._check_status(response, progress)
-        self._read_whole(response.content, progress)
+    async def _exchange(self, body: dict[str, Any], progress: Progress, *, streamed: bool) -> None:
+        """Send the body and read the answer into `progress`."""
+        response = await self._post(self._encoded(self._streamed(body) if streamed else body))
+        most = progress.call.max_response_bytes
+        async with aclosing(response):
+            if response.status_code >= 300:
+                raise self._refused(response, await read_error_body(response), progress)
+            self._note_limits(response, progress)
+            if not streamed or response.headers.get("content-type", "").startswith("application/json"):
+                self._read_whole(await read_whole(response, most, self._report), progress)
+                return
+
+            def take(event: Event) -> bool:
+                self._read_event(event, progress)
+                return progress.ended
+
+            await read_events(response, most, self._report, take)
+        progress.ended = progress.ended or self._whole_at_eof(progress)
 
     def _read_whole(self, content: bytes, progress: Progress) -> None:
         answer = parse_json(content, self._report)
@@ -176,32 +196,14 @@ class HttpProvider(ABC):
             raise self._report.of_body(answer)
         self._read_answer(answer, progress)
 
-    async def _follow(self, body: dict[str, Any], progress: Progress) -> None:
-        response = await self._post(self._encoded(self._streamed(body)), stream=True)
-        async with aclosing(response):
-            if response.status_code >= 300:
-                await response.aread()
-                self._check_status(response, progress)
-            if response.headers.get("content-type", "").startswith("application/json"):
-                self._read_whole(await response.aread(), progress)  # a server that does not stream
-                return
-            async with events_of(response, self._report) as events:
-                async for event in events:
-                    self._read_event(event, progress)
-                    if progress.ended:
-                        await read_to_the_end(events)
-                        return
-        progress.ended = self._whole_at_eof(progress)
+    def _note_limits(self, response: httpx2.Response, progress: Progress) -> None:
+        if (limits := rate_limits(response.headers.raw, now=time.time())) is not None:
+            progress.call.note_limits(limits)
 
-    def _check_status(self, response: httpx2.Response, progress: Progress) -> None:
-        if response.status_code >= 300:
-            body: object = response.content
-            if response.content[:1] in (b"{", b"["):
-                body = _json_or_text(response.content)
-            raise self._refused(response.status_code, response.headers, body, progress)
-
-    def _refused(self, status: int, headers: Mapping[str, str], body: object, progress: Progress) -> ProviderError:
-        failure = self._report.of_status(status, headers, body, now=time.time())
+    def _refused(self, response: httpx2.Response, body: object, progress: Progress) -> ProviderError:
+        self._note_limits(response, progress)
+        status = response.status_code
+        failure = self._report.of_status(status, response.headers, body, now=time.time())
         if progress.structured and refuses_schema(status, read_error(body)):
             self.schema_in_prompt = True
             failure.fault = Fault.SCHEMA_REFUSED
@@ -226,13 +228,6 @@ def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
         old = made.get(name)
         made[name] = merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return made
-
-
-def _json_or_text(content: bytes) -> object:
-    try:
-        return orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return content
 
 
 def _ours(where: str, name: str) -> str:

@@ -5,6 +5,7 @@ A model that is asked for JSON in the prompt may still write a sentence before i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from synth_actors.providers.base import Emit
 
 _OPENING = {"object": "{", "array": "["}
+_IN_STRING = re.compile(r'["\\]')
+_OUTSIDE = re.compile(r'["{}\[\]]')
 
 
 class JsonOnly:
@@ -23,7 +26,7 @@ class JsonOnly:
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._opening = _opening(schema)
-        self._before = ""  # what came before the JSON began
+        self._before: list[str] = []  # what came before the JSON began
         self._depth = 0
         self._in_string = False
         self._escaped = False
@@ -38,33 +41,34 @@ class JsonOnly:
         if self._depth == 0:
             start = text.find(self._opening)
             if start < 0:
-                self._before += text
+                self._before.append(text)
                 return ""
             text = text[start:]
         return text[: self._inside(text)]
 
     def end(self) -> str:
         """The whole answer if no JSON began in it, else nothing."""
-        return "" if self._depth or self._done else self._before
+        return "" if self._depth or self._done else "".join(self._before)
 
     def _inside(self, text: str) -> int:
-        for index, char in enumerate(text):
-            if self._in_string:
-                if self._escaped:
-                    self._escaped = False
-                elif char == "\\":
-                    self._escaped = True
-                elif char == '"':
-                    self._in_string = False
-            elif char == '"':
-                self._in_string = True
-            elif char in "{[":
-                self._depth += 1
-            elif char in "}]":
-                self._depth -= 1
-                if self._depth == 0:
-                    self._done = True
-                    return index + 1
+        """How much of `text` belongs to the JSON: from one letter that means something to the next."""
+        at = 1 if self._escaped and text else 0
+        self._escaped = self._escaped and not text
+        while (found := (_IN_STRING if self._in_string else _OUTSIDE).search(text, at)) is not None:
+            at = found.end()
+            match found[0]:
+                case '"':
+                    self._in_string = not self._in_string
+                case "\\":
+                    self._escaped = at == len(text)
+                    at += 1
+                case "{" | "[":
+                    self._depth += 1
+                case "}" | "]":
+                    self._depth -= 1
+                    if self._depth == 0:
+                        self._done = True
+                        return at
         return len(text)
 
 

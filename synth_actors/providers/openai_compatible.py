@@ -14,18 +14,20 @@ None), a `stop_reason` or `matched_stop` beside `finish_reason`.
   strict subset holds, and those that forward to OpenAI take it as a hint.  `extra_body` may say otherwise.
 - The bound on tokens is `max_completion_tokens` for OpenAI's own service, whose newer models take nothing else, and
   `max_tokens` for all others; if `extra` or `extra_body` holds one of the two, only that one is sent.
+- A server that refuses `stream_options` is asked without from then on: the usage of its streams is unknown.
 - Reasoning (`reasoning_content`, `reasoning`) is neither returned nor emitted.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from synth_actors.providers.base import Call, Fault
-from synth_actors.providers.http_client import parse_json
+from synth_actors.providers.base import Call, Fault, Metering, ProviderError
+from synth_actors.providers.http_body import parse_json
 from synth_actors.providers.http_provider import HttpProvider, Progress
 from synth_actors.providers.schema_subset import openai_strict
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from synth_actors.config import Endpoint
     from synth_actors.types import StopReason
     from synth_actors.wire.sse import Event
+
+_LOG = logging.getLogger("synth_actors")
 
 _STOP_REASONS: Mapping[str, StopReason] = {
     "stop": "end",
@@ -46,6 +50,7 @@ _STOP_REASONS: Mapping[str, StopReason] = {
 _NOBODY_ANSWERS = ("tool_calls", "function_call")
 _TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
 _NAME_OF_SCHEMA = "output"
+_OPTIONS = "stream_options"
 
 
 class OpenAICompatibleProvider(HttpProvider):
@@ -55,8 +60,11 @@ class OpenAICompatibleProvider(HttpProvider):
         ConfigError: the key is missing, or something else of the endpoint cannot be used.  Nothing was sent.
     """
 
+    output_metering: Metering = "reserve"
+
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(endpoint)
+        self._usage_in_streams = True
         self._url = f"{self._access.base_url}/chat/completions"
         key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}
         # As Headers, whose repr hides the authorization.
@@ -87,11 +95,27 @@ class OpenAICompatibleProvider(HttpProvider):
         return body
 
     def _streamed(self, body: dict[str, Any]) -> dict[str, Any]:
-        return {"stream_options": {"include_usage": True}, **body, "stream": True}
+        options = {_OPTIONS: {"include_usage": True}} if self._usage_in_streams else {}
+        return {**options, **body, "stream": True}
 
-    async def _post(self, body: bytes, *, stream: bool) -> httpx2.Response:
+    async def _exchange(self, body: dict[str, Any], progress: Progress, *, streamed: bool) -> None:
+        ours = streamed and self._usage_in_streams and _OPTIONS not in body
+        try:
+            await super()._exchange(body, progress, streamed=streamed)
+        except ProviderError as exc:
+            if not (ours and exc.status in (400, 422) and _OPTIONS in str(exc)):
+                raise
+            self._do_without_usage()
+            await super()._exchange(body, progress, streamed=streamed)  # the first was refused before work
+
+    def _do_without_usage(self) -> None:
+        if self._usage_in_streams:
+            self._usage_in_streams = False
+            _LOG.warning("%s: the server refuses %s: what its streams use and cost is not known", self.name, _OPTIONS)
+
+    async def _post(self, body: bytes) -> httpx2.Response:
         request = self._http.build_request("POST", self._url, content=body, headers=self._headers)
-        return await self._http.send(request, stream=stream)
+        return await self._http.send(request, stream=True)  # unread, whether it is a stream or not
 
     def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
         self._count(answer.get("usage"), progress)
@@ -107,7 +131,7 @@ class OpenAICompatibleProvider(HttpProvider):
         progress.ended = True
 
     def _read_event(self, event: Event, progress: Progress) -> None:
-        if event.data.strip() == "[DONE]":
+        if event.data.strip() == b"[DONE]":
             progress.ended = True
             return
         if not event.data.strip():
@@ -154,7 +178,7 @@ class OpenAICompatibleProvider(HttpProvider):
             progress.text.add(refused)
             progress.refused = True
         reason = choice.get("finish_reason")
-        if reason is None:
+        if not reason:  # some servers send "" until the end
             return
         if reason in _NOBODY_ANSWERS:
             what = f"the model stopped for {reason!r}, which nobody here answers; leave tools out of extra"
@@ -169,12 +193,13 @@ class OpenAICompatibleProvider(HttpProvider):
         if not isinstance(usage, dict):
             return
         details = usage.get("prompt_tokens_details")
-        cached = details.get("cached_tokens") if isinstance(details, dict) else None
+        parts = details if isinstance(details, dict) else {}
+        read, written = parts.get("cached_tokens"), parts.get("cache_write_tokens")
         prompt = usage.get("prompt_tokens")
-        if isinstance(cached, int) and isinstance(prompt, int):
-            prompt -= cached  # OpenAI counts what was read from its cache as part of the prompt, Anthropic does not
-        completion = usage.get("completion_tokens")
-        progress.count({"input_tokens": prompt, "output_tokens": completion, "cache_read_tokens": cached})
+        if isinstance(prompt, int):  # OpenAI counts what its cache holds as part of the prompt, Anthropic does not
+            prompt -= sum(part for part in (read, written) if isinstance(part, int))
+        tokens = {"input_tokens": prompt, "output_tokens": usage.get("completion_tokens")}
+        progress.count({**tokens, "cache_read_tokens": read, "cache_write_tokens": written})
 
     def _name(self, model: object, progress: Progress) -> None:
         if isinstance(model, str) and model:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,35 +15,11 @@ from synth_actors.config import Endpoint
 from synth_actors.providers.base import Completion, Fault, Provider, ProviderError
 from synth_actors.providers.http_provider import HttpProvider
 from synth_actors.types import Usage
-from tests.providers.dialects import CANARY, DIALECTS, INPUT_TOKENS, OPENAI, OUTPUT_TOKENS, PIECES, TEXT, Dialect, call
+from tests.providers.dialects import CANARY, INPUT_TOKENS, OPENAI, OUTPUT_TOKENS, PIECES, TEXT, Dialect, call
 from tests.providers.server import Reply, Server, json_reply, serving
 
 USED = Usage(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS)
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-
-
-@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
-def dialect(request: pytest.FixtureRequest) -> Dialect:
-    made: Dialect = request.param
-    return made
-
-
-@pytest.fixture(params=[False, True], ids=["plain", "streamed"])
-def streamed(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    async with serving() as made:
-        yield made
-
-
-@pytest.fixture
-async def provider(dialect: Dialect, server: Server) -> AsyncIterator[HttpProvider]:
-    made = dialect.provider(server.url)
-    yield made
-    await made.aclose()
 
 
 async def failure(provider: Provider, streamed: bool = False, pieces: list[str] | None = None) -> ProviderError:

@@ -14,14 +14,16 @@ from synth_actors.wire.sse import Event, EventParser, EventTooLongError
 
 def reference(body: bytes) -> tuple[list[Event], int | None]:
     """The standard's algorithm over the whole text at once."""
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = body.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # a letter for every byte
     lines = re.split(r"\r\n|\n|\r", text)[:-1]  # what follows the last line end is no line
     events: list[Event] = []
     data, kind, last_id, retry = "", "", "", None
     for line in lines:
         if line == "":
             if data != "":
-                events.append(Event(kind or "message", data.removesuffix("\n"), last_id))
+                events.append(
+                    Event(text_of(kind) or "message", data.removesuffix("\n").encode("latin-1"), text_of(last_id))
+                )
             data, kind = "", ""
             continue
         if line.startswith(":"):
@@ -39,12 +41,28 @@ def reference(body: bytes) -> tuple[list[Event], int | None]:
     return events, retry
 
 
+def text_of(letters: str) -> str:
+    return letters.encode("latin-1").decode("utf-8", "replace")
+
+
 def parse(chunks: list[bytes]) -> tuple[list[Event], int | None]:
     parser = EventParser()
     return [event for chunk in chunks for event in parser.feed(chunk)], parser.retry_ms
 
 
-FIELDS = ["data", "data:", "data: ", "event: ", "id: ", "retry: ", ":", ": ", "data: {}\n\n"]
+FIELDS = [
+    "event: a\ndata: b\n\n",
+    "data: {}\n\ndata: {}\n\n",
+    "data",
+    "data:",
+    "data: ",
+    "event: ",
+    "id: ",
+    "retry: ",
+    ":",
+    ": ",
+    "data: {}\n\n",
+]
 ENDS = ["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n"]
 PIECES = st.sampled_from(FIELDS + ENDS + ["x", "é", "🦦", "12", "\0", "\ufeff", "\u2028", "\x0b", "\x85", " "])
 TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=30).map(lambda pieces: "".join(pieces).encode())
@@ -69,15 +87,15 @@ def test_one_byte_at_a_time_gives_the_same_as_the_whole(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "events"),
     [
-        (b"data: a\n\n", [Event("message", "a")]),
-        (b"data:a\ndata: b\n\n", [Event("message", "a\nb")]),
-        (b"data\n\n", [Event("message", "")]),
+        (b"data: a\n\n", [Event("message", b"a")]),
+        (b"data:a\ndata: b\n\n", [Event("message", b"a\nb")]),
+        (b"data\n\n", [Event("message", b"")]),
         (b"event: ping\n\n", []),
-        (b": keep-alive\n\ndata: x\r\n\r\n", [Event("message", "x")]),
-        (b"id: 7\ndata: x\n\ndata: y\n\n", [Event("message", "x", "7"), Event("message", "y", "7")]),
-        (b"\xef\xbb\xbfdata: x\r\r", [Event("message", "x")]),
+        (b": keep-alive\n\ndata: x\r\n\r\n", [Event("message", b"x")]),
+        (b"id: 7\ndata: x\n\ndata: y\n\n", [Event("message", b"x", "7"), Event("message", b"y", "7")]),
+        (b"\xef\xbb\xbfdata: x\r\r", [Event("message", b"x")]),
         (b"data: never finished\n", []),
-        (b"event: a\ndata:  two spaces\n\n", [Event("a", " two spaces")]),
+        (b"event: a\ndata:  two spaces\n\n", [Event("a", b" two spaces")]),
     ],
 )
 def test_the_examples_of_the_standard(body: bytes, events: list[Event]) -> None:
