@@ -12,13 +12,13 @@ import trio
 
 from synth_actors.providers.base import Call, Completion, Emit, Fault, Metering, ProviderError, RateLimits
 from synth_actors.testing.hidden_limits import Admitted, Gate, HiddenLimits, Refused
-from synth_actors.testing.upstream_traits import CHARS_PER_TOKEN, Counts, Dice, Fate, Pace, Trouble, holds_keyword
+from synth_actors.testing.prompts import holds_keyword, prompt_of, said, tokens_of
+from synth_actors.testing.upstream_traits import Counts, Dice, Fate, Pace, Trouble
 from synth_actors.types import Usage
 
 if TYPE_CHECKING:
     from synth_actors.providers.local import LocalProvider
 
-_FILLER = "All otters swim. "
 _STATUS = {Fault.RATE_LIMITED: 429, Fault.OVERLOADED: 529, Fault.REJECTED: 400, Fault.SCHEMA_REFUSED: 400}
 
 
@@ -98,14 +98,14 @@ class SimulatedProvider:
         if self._started_at is None:
             self._started_at = trio.current_time()
         self.counts.attempts += 1
-        fate = self._dice.fate(call)
         try:
-            await trio.sleep(fate.network_s)
-            match self._verdict(call, fate):
+            await trio.sleep(self._dice.network_s())
+            prompt = prompt_of(call.request)
+            match self._verdict(call, tokens_of(prompt)):
                 case Refused() as refused:
                     raise await self._refusal(call, refused)
                 case Admitted(limits):
-                    return await self._serve(call, emit, fate, limits)
+                    return await self._serve(call, emit, self._fate(call, prompt), limits)
                 case verdict:
                     assert_never(verdict)
         except trio.Cancelled:
@@ -118,7 +118,7 @@ class SimulatedProvider:
 
     # ------------------------------------------------------------------------------------------------ at the gate
 
-    def _verdict(self, call: Call, fate: Fate) -> Admitted | Refused:
+    def _verdict(self, call: Call, input_tokens: int) -> Admitted | Refused:
         """Whether the call is let in; trouble and the request itself are looked at before any limit."""
         trouble, now_s = self._trouble, self.elapsed_s()
         outage = trouble.outage(now_s)
@@ -129,19 +129,24 @@ class SimulatedProvider:
         if not self.schema_in_prompt and holds_keyword(call.json_schema, trouble.refused_keywords):
             self.schema_in_prompt = True
             return Refused(Fault.SCHEMA_REFUSED, "output_schema: a keyword is not supported")
-        verdict = self._gate.enter(fate.input_tokens, call.request.max_tokens, now_s)
-        if isinstance(verdict, Admitted):
-            fate.breaks = outage is Fault.FAILED or self._dice.hits(trouble.failed_share)
-        return verdict
+        return self._gate.enter(input_tokens, call.request.max_tokens, now_s)
+
+    def _fate(self, call: Call, prompt: str) -> Fate:
+        """What becomes of a call that was let in just now."""
+        fate = self._dice.fate(call.request, prompt)
+        trouble = self._trouble
+        fate.breaks = trouble.outage(self.elapsed_s()) is Fault.FAILED or self._dice.hits(trouble.failed_share)
+        return fate
 
     async def _refusal(self, call: Call, refused: Refused) -> ProviderError:
         fault = refused.fault
         self.counts.rejected[fault] = self.counts.rejected.get(fault, 0) + 1
-        try:
-            await trio.sleep(self._pace.refusal_s)
-        except trio.Cancelled:
-            self.counts.cancelled -= 1  # it is counted already
-            raise
+        if self._pace.refusal_s > 0:
+            try:
+                await trio.sleep(self._pace.refusal_s)
+            except trio.Cancelled:
+                self.counts.cancelled -= 1  # it is counted already
+                raise
         if refused.limits is not None:
             call.note_limits(refused.limits)
         message = f"simulated: {refused.reason}"
@@ -169,7 +174,7 @@ class SimulatedProvider:
 
     async def _answer(self, call: Call, emit: Emit | None, fate: Fate) -> str:
         accepted_at = trio.current_time()
-        text = _said(fate.output_tokens) if call.json_schema is None else await self._document(call, fate)
+        text = said(fate.output_tokens) if call.json_schema is None else await self._document(call, fate)
         call.note_usage(Usage(input_tokens=fate.input_tokens))
         if self._slots is None:
             await self._work(call, emit, fate, text, accepted_at)
@@ -217,8 +222,3 @@ class SimulatedProvider:
     def __repr__(self) -> str:
         counts = self.counts
         return f"<SimulatedProvider {self.name} attempts={counts.attempts} in_flight={self.in_flight}>"
-
-
-def _said(tokens: int) -> str:
-    length = tokens * CHARS_PER_TOKEN
-    return (_FILLER * (length // len(_FILLER) + 1))[:length]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from zlib import crc32
 
-from synth_actors.providers.base import Call, Fault
+from synth_actors.providers.base import Fault
 from synth_actors.testing.distributions import Constant, Distribution, LogNormal
+from synth_actors.testing.prompts import tokens_of
+from synth_actors.types import Request
 
-CHARS_PER_TOKEN = 4
 _AT_ONCE = Constant(value=0.0)
 _USUAL_TTFT_S = LogNormal(median=0.4, sigma=0.3)
 _USUAL_TOKEN_S = Constant(value=0.01)
@@ -80,9 +79,8 @@ class Trouble:
 
 @dataclass(slots=True)
 class Fate:
-    """What is drawn for one call before it begins."""
+    """What is drawn for one call that is let in."""
 
-    network_s: float
     ttft_s: float
     token_s: float
     output_tokens: int
@@ -109,30 +107,33 @@ class Fate:
 class Dice:
     """The randomness of one simulation.
 
-    What a call takes is drawn from its request, so it is the same whoever sends it, when, and how often; whether it
-    meets noise depends on how many calls came before.
+    What a call takes once it is let in is drawn from its request, so it is the same whoever sends it, when, and how
+    often; its way there and the noise that it meets depend on how many calls came before.
     """
 
-    __slots__ = ("_noise", "_pace", "_seed", "_source")
+    __slots__ = ("_noise", "_pace", "_seed", "_source", "_way")
 
     def __init__(self, pace: Pace, seed: int) -> None:
         self._pace = pace
         self._seed = seed
-        self._source = random.Random(seed)
-        self._noise = random.Random(seed)
+        self._source = random.Random()
+        self._way = random.Random(seed)
+        self._noise = random.Random(seed + 1)
 
-    def fate(self, call: Call) -> Fate:
+    def network_s(self) -> float:
+        """How long the next call is on its way."""
+        return self._pace.network_s.draw(self._way)
+
+    def fate(self, request: Request, prompt: str) -> Fate:
         """What this call takes."""
-        request, pace, source = call.request, self._pace, self._source
-        text = "\n".join([request.system or "", *(message.content for message in request.as_messages())])
-        source.seed(crc32(text.encode("utf-8", "surrogatepass")) ^ (request.sample_index << 32) ^ (self._seed << 64))
+        pace, source = self._pace, self._source
+        source.seed(crc32(prompt.encode("utf-8", "surrogatepass")) ^ (request.sample_index << 32) ^ (self._seed << 64))
         wanted = max(1, round(pace.output_tokens.draw(source)))
         return Fate(
-            network_s=pace.network_s.draw(source),
             ttft_s=pace.ttft_s.draw(source),
             token_s=pace.token_s.draw(source),
             output_tokens=min(wanted, request.max_tokens),
-            input_tokens=max(1, -(-len(text) // CHARS_PER_TOKEN)),
+            input_tokens=tokens_of(prompt),
             is_cut=wanted > request.max_tokens,
         )
 
@@ -175,10 +176,3 @@ class Counts:
     def rejected_in_all(self) -> int:
         """Refusals of every kind."""
         return sum(self.rejected.values())
-
-
-def holds_keyword(schema: Any, keywords: frozenset[str]) -> bool:
-    """Whether one of `keywords` is a key anywhere in `schema`."""
-    if isinstance(schema, Mapping):
-        return not keywords.isdisjoint(schema) or any(holds_keyword(value, keywords) for value in schema.values())
-    return isinstance(schema, list | tuple) and any(holds_keyword(value, keywords) for value in schema)

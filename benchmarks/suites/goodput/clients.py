@@ -38,8 +38,8 @@ class Fixed:
     async def _worker(self) -> None:
         for request in self._requests:
             call = Call(request=request, json_schema=None)
-            while (wait_s := await _try(self._provider, call)) is not None:
-                await trio.sleep(wait_s)  # noqa: ASYNC110  (it waits out what the server said)
+            while (wait_s := await _try(self._provider, call)) is not None:  # noqa: ASYNC110  (what the server said)
+                await trio.sleep(wait_s)
 
 
 class Aimd:

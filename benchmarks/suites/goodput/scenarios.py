@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from benchmarks.case import Aim
@@ -16,8 +16,8 @@ TOKEN_S = Constant(value=0.01)
 OUTPUT_TOKENS = LogNormal(median=200, sigma=0.5)
 """At 2.7 seconds for a call, as a small model has them; 1,000 requests a minute keep about 45 in flight."""
 
-PACE = Pace(network_s=NETWORK_S, ttft_s=TTFT_S, token_s=TOKEN_S, output_tokens=OUTPUT_TOKENS)
-KNEE = Pace(network_s=NETWORK_S, ttft_s=TTFT_S, token_s=TOKEN_S, output_tokens=OUTPUT_TOKENS, slots=64)
+PACE = Pace(network_s=NETWORK_S, ttft_s=TTFT_S, token_s=TOKEN_S, output_tokens=OUTPUT_TOKENS, refusal_s=0.0)
+KNEE = replace(PACE, slots=64)
 
 UNLIMITED = HiddenLimits()
 NO_TROUBLE = Trouble()
