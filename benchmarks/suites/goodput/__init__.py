@@ -18,7 +18,7 @@ def goodput(concurrency: int) -> tuple[Case, ...]:  # noqa: ARG001  (a scenario 
     return tuple(
         Case(
             name=f"{scenario.name}: {goal.name}",
-            unit=goal.unit,
+            unit="share",
             measure=partial(_measure, scenario, goal),
             aim=goal.aim,
         )
@@ -32,7 +32,6 @@ def _measure(scenario: Scenario, goal: Goal, load: Load) -> Measured:
     return Measured(
         value=goal.figure(engine),
         beside={figures.client: goal.figure(figures) for figures in by_hand},
-        ideal=None if goal.best is None else goal.best(engine),
     )
 
 

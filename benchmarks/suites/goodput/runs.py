@@ -21,7 +21,8 @@ from synth_actors import CacheConfig, Endpoint, EngineConfig, Request, open_engi
 from synth_actors.testing import SimulatedProvider
 
 PROMPT_CHARS = 100
-FIXED = (32, 128, 512)
+MOST_ATTEMPTS = 50_000
+"""Nothing new comes of more refusals: a client by hand is stopped then, and judged by what was allowed until then."""
 BY_HAND: dict[str, Callable[[SimulatedProvider, Iterator[Request]], Fixed | Aimd]] = {
     "fixed 32": lambda provider, requests: Fixed(provider, requests, 32),
     "fixed 128": lambda provider, requests: Fixed(provider, requests, 128),
@@ -43,7 +44,10 @@ def run_by_hand(client: str, scenario: Scenario, seed: int = 0) -> Figures:
         loop = BY_HAND[client](provider, _requests(scenario))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(loop.run)
-            await trio.sleep(scenario.duration_s)
+            for second in range(1, int(scenario.duration_s) + 1):
+                await trio.sleep_until(second)
+                if provider.counts.attempts >= MOST_ATTEMPTS:
+                    break
             figures = figures_of(client, provider, slots=scenario.pace.slots)
             nursery.cancel_scope.cancel()
         return figures
