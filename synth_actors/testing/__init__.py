@@ -2,12 +2,13 @@
 
 `ScriptedProvider` stands where an endpoint may and answers by a script: texts, delays, faults.  `SimulatedProvider`
 stands there too, in front of a server with hidden limits, a pace and trouble of its own.  Under trio's `MockClock`
-(`pytest-trio`'s `autojump_clock`) neither takes any real time.
+(`simulate`, or `pytest-trio`'s `autojump_clock`) neither takes any real time.
 """
 
 from synth_actors.testing.distributions import Constant, Distribution, LogNormal
 from synth_actors.testing.hidden_limits import HiddenLimits
 from synth_actors.testing.scripted import Script, ScriptedProvider, Step
+from synth_actors.testing.simulate import simulate
 from synth_actors.testing.simulated import SimulatedProvider
 from synth_actors.testing.upstream_traits import Counts, Outage, Pace, Trouble
 
@@ -24,4 +25,5 @@ __all__ = [
     "SimulatedProvider",
     "Step",
     "Trouble",
+    "simulate",
 ]

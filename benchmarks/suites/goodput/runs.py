@@ -3,22 +3,21 @@
     figures = run_engine(SCENARIOS[0])      # no trio run around it
     print(figures)
 
-Each run is a trio run of its own under `MockClock`, with a server of its own; the requests are the same for all.
+Each run is a trio run of its own in simulated time, with a server of its own; the requests are the same for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 
 import trio
-from trio.testing import MockClock
 
 from benchmarks.suites.goodput.clients import Aimd, Fixed
 from benchmarks.suites.goodput.figures import Figures, figures_of
 from benchmarks.suites.goodput.scenarios import Scenario
 from synth_actors import CacheConfig, Endpoint, EngineConfig, Request, open_engine
-from synth_actors.testing import SimulatedProvider
+from synth_actors.testing import SimulatedProvider, simulate
 
 PROMPT_CHARS = 100
 MOST_ATTEMPTS = 50_000
@@ -33,7 +32,7 @@ BY_HAND: dict[str, Callable[[SimulatedProvider, Iterator[Request]], Fixed | Aimd
 
 def run_engine(scenario: Scenario, seed: int = 0) -> Figures:
     """The engine, through `open_engine` and `engine.batch`."""
-    return _simulated(_engine, scenario, seed)
+    return simulate(_engine, scenario, seed, seed=seed)
 
 
 def run_by_hand(client: str, scenario: Scenario, seed: int = 0) -> Figures:
@@ -52,11 +51,7 @@ def run_by_hand(client: str, scenario: Scenario, seed: int = 0) -> Figures:
             nursery.cancel_scope.cancel()
         return figures
 
-    return _simulated(run, scenario, seed)
-
-
-def _simulated(run: Callable[[Scenario, int], Awaitable[Figures]], scenario: Scenario, seed: int) -> Figures:
-    return trio.run(run, scenario, seed, clock=MockClock(autojump_threshold=0.0))
+    return simulate(run, scenario, seed, seed=seed)
 
 
 async def _engine(scenario: Scenario, seed: int) -> Figures:
