@@ -13,8 +13,11 @@ has its `stop_reason` (whole).
 - Text is the concatenation of all text blocks; thinking is neither returned nor emitted.
 - `seed`: the API has none, so a request with one is REJECTED, not sent without it.
 - A model that the SDK knows to be deprecated is logged once, as a warning on the logger `synth_actors`.
-- Against the SDK's own `messages.create` this halves the CPU of a call (0.6 ms against 0.9 to 1.3, transport aside) and
-  takes a third off a streamed chunk (9 to 13 us).
+- The system text, which stays the same from request to request, is marked for the prompt cache, unless the endpoint's
+  `extra_body` or the request's `extra` names a `cache_control`: None for none, and it is not sent, or one of the user's
+  own.  What was written to the cache and read from it is counted apart.
+- Against the SDK's own reading (httpx2's transport under both) a streamed chunk costs 12 us of CPU instead of 21
+  (`create(stream=True)`) or 47 (`messages.stream`), of which httpx2 takes 9, and a whole call 0.48 ms instead of 0.64.
 - `max_retries=0`, no deadlines but the connection's: both are the engine's.  No OpenTelemetry spans of the SDK's
   own.
 """

@@ -2,7 +2,8 @@
 
 `ScriptedProvider` stands where an endpoint may and answers by a script: texts, delays, faults.  `SimulatedProvider`
 stands there too, in front of a server with hidden limits, a pace and trouble of its own.  Under trio's `MockClock`
-(`pytest-trio`'s `autojump_clock`) neither takes any real time.  `check_provider` tests a provider of your own.
+(`simulate`, or `pytest-trio`'s `autojump_clock`) neither takes any real time.  `check_provider` tests a provider of
+your own.
 """
 
 from synth_actors.testing.conformance import check_provider
