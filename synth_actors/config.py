@@ -64,6 +64,9 @@ class Endpoint(Validated):
 
     `provider` is "local", "anthropic", "openai" (any OpenAI-compatible server) or a `Provider` object of your own.
     `name` is how snapshots, errors and `Request.endpoints` call it; by default the string form without the address.
+    `weight` is its share of the calls under `routing="weighted"`.  At most `max_concurrency` calls run at once; in
+    front of a server their number adapts below that.  The three limits per minute are token buckets: a minute's worth
+    at most, continuously refilled; those that the server names in its headers hold beside them.
     `api_key` wins over `api_key_env`, which wins over the provider's usual variable.  `stream` says whether calls are
     streamed: "auto" does so when somebody subscribes or `max_tokens` > 1000.  Of the four timeouts, each bounding one
     attempt, `connect_timeout_s` bounds the connection, `first_token_timeout_s` the wait for the first text of a
@@ -110,12 +113,6 @@ class Endpoint(Validated):
         return f"{self.provider}:{self.model}" if self.model else self.provider
 
     def _check(self) -> str | None:
-        limits = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
-        for field in limits:
-            if getattr(self, field) is not None:
-                return f"{field} comes in a later version; use max_concurrency to bound this endpoint"
-        if self.weight != 1.0:
-            return 'weight comes in a later version, with routing="weighted"; leave it out'
         if not isinstance(self.provider, str):
             return None
         if self.provider not in PROVIDERS:
@@ -191,11 +188,6 @@ class EngineConfig(Validated):
     drain_timeout_s: Real = Field(default=10.0, ge=0.0)
     max_response_bytes: Whole = Field(default=MAX_RESPONSE_BYTES, ge=1)
     memory_check_interval_s: Real = Field(default=0.25, gt=0.0)
-
-    def _check(self) -> str | None:
-        if self.routing not in ("preference", "least_loaded"):
-            return f'routing={self.routing!r} comes in a later version; use "preference" or "least_loaded"'
-        return None
 
 
 def as_endpoint(value: str | Endpoint | Provider) -> Endpoint:

@@ -14,8 +14,9 @@ from typing import Any
 import trio
 
 from synth_actors.feed import Feed
+from synth_actors.policy.endpoints import Begun
 from synth_actors.policy.single_flight import Flight
-from synth_actors.providers.base import Fault, RateLimits
+from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
@@ -123,12 +124,11 @@ class Attempt:
     output: Output | None
     streamed: bool
     dispatched_at: float
-    is_probe: bool
     reserved_usd: float
+    call: Begun  # what its endpoint keeps of it
     deadline: float = inf  # of the call, moved by the generator; the router looks whether it is over
     scope: trio.CancelScope | None = None  # while a generator makes it
     writing: trio.CancelScope | None = None  # while its answer is written down
-    limits: RateLimits | None = None  # what the headers of its answer say
     cancelled: bool = False
     abandoned: bool = False  # cancelled because nobody wants it: not the fault of the endpoint
 
@@ -188,6 +188,14 @@ class Failure:
     retry_after_s: float | None = None
     truncated: bool = False  # cut at max_tokens: the same request would be cut again
     cause: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class FirstToken:
+    """The first text of a streamed answer has come, `ttft_s` after the dispatch."""
+
+    attempt: Attempt
+    ttft_s: float
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ Frozen values, JSON-able with `dataclasses.asdict`.  Counters only grow, gauges 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SERIES = ("response", "queue", "service", "ttft", "cached_response")
 """Latencies: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
@@ -55,14 +55,29 @@ class CacheSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitSnapshot:
+    """One limit per minute, and what is left of it at the moment; below 0 when more is under way than there was."""
+
+    per_minute: float
+    remaining: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointSnapshot:
-    """One endpoint: what it was given and what came back.  `cost_usd` is None once an unpriced call was made."""
+    """One endpoint: what it was given and what came back.  `cost_usd` is None once an unpriced call was made.
+
+    `concurrency_limit` is how many calls it may have at once at the moment, as its answers have shown, None for any
+    number.  `rate_limits` are those of the configuration and those that the server names: "requests", "input_tokens",
+    "output_tokens", "tokens" (of both kinds).
+    """
 
     name: str
     model: str
     state: str = "open"  # "open" takes calls, "paused" waits until a time, "probing" tries one, "fatal" is out for good
     in_flight: int = 0
     max_concurrency: int | None = None
+    concurrency_limit: int | None = None
+    rate_limits: Mapping[str, RateLimitSnapshot] = field(default_factory=dict)
     attempts: int = 0
     successes: int = 0
     failures: Mapping[str, int] | None = None  # by Fault value

@@ -7,8 +7,8 @@ places and C = `max_concurrency` tokens:
   is taken: 2 W.  `Generated` comes once a flight; at most W flights have somebody waiting, and of the deserted ones
   only those whose attempt still runs report: W + C.  A `hit_only` lookup is inline or not made.
 - Router.  Trio runs every task once a round, and an actor takes all that is there when its turn begins, so at most two
-  rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `Finished` comes
-  once for each attempt under way: C.
+  rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `FirstToken` and
+  `Finished` come at most once each for an attempt under way: 2 C.
 - Generators.  One `Generate` for each token: C.
 - Metrics and watchdog.  One small message for each caller of `metrics` and `optimize`, whose number is theirs.
 
@@ -42,12 +42,13 @@ from synth_actors.front import Front
 from synth_actors.messages import CloseRouter, Generate
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
-from synth_actors.policy.endpoints import EndpointState, Prices
+from synth_actors.policy.endpoints import EndpointState, Prices, Terms
+from synth_actors.policy.limits import PerMinute
 from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
 from synth_actors.policy.progress import Limits
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.policy.routing import STRATEGIES
-from synth_actors.providers.base import Provider
+from synth_actors.providers.base import Provider, RemoteProvider
 from synth_actors.providers.build import build_provider
 from synth_actors.providers.prices import price_of
 from synth_actors.samples import SampleBuffer
@@ -94,7 +95,7 @@ class Wiring:
 
     def _make_mailboxes(self, waiting: int, tokens: int) -> None:
         self._cache_box: Mailbox[Any] = Mailbox("cache", 3 * waiting + tokens + _SPARE)
-        self._router_box: Mailbox[Any] = Mailbox("router", 4 * waiting + tokens + _SPARE)
+        self._router_box: Mailbox[Any] = Mailbox("router", 4 * waiting + 2 * tokens + _SPARE)
         self._generator_box: Mailbox[Generate] = Mailbox("generators", tokens + _SPARE)
         self.metrics: Mailbox[Any] = Mailbox("metrics", inf)
         self.watchdog: Mailbox[Any] = Mailbox("watchdog", inf)
@@ -174,15 +175,9 @@ class Wiring:
 
     def _endpoint_states(self) -> list[EndpointState]:
         rows = zip(self._endpoints, self._providers, self._prices, strict=True)
+        now = trio.current_time()
         return [
-            EndpointState(
-                name=endpoint.name,
-                model=provider.model,
-                rank=rank,
-                max_concurrency=endpoint.max_concurrency,
-                price=price,
-                extra_body=endpoint.extra_body,
-            )
+            EndpointState(_terms(endpoint, provider, price, rank, self.config.max_concurrency), now)
             for rank, (endpoint, provider, price) in enumerate(rows)
         ]
 
@@ -267,11 +262,33 @@ def _shortest_timeout_s(endpoint: Endpoint) -> float:
     return min(endpoint.first_token_timeout_s, endpoint.idle_timeout_s, endpoint.attempt_timeout_s)
 
 
+def _terms(endpoint: Endpoint, provider: Provider, price: Prices | None, rank: int, most_at_once: int) -> Terms:
+    metering = provider.output_metering if isinstance(provider, RemoteProvider) else None
+    most: float = inf if endpoint.max_concurrency is None else endpoint.max_concurrency
+    return Terms(
+        name=endpoint.name,
+        model=provider.model,
+        rank=rank,
+        max_concurrency=endpoint.max_concurrency,
+        most_at_once=most if metering is None else min(most, most_at_once),
+        price=price,
+        weight=endpoint.weight,
+        per_minute=PerMinute(
+            requests=endpoint.requests_per_minute,
+            input_tokens=endpoint.input_tokens_per_minute,
+            output_tokens=endpoint.output_tokens_per_minute,
+        ),
+        metering=metering,
+        extra_body=endpoint.extra_body,
+    )
+
+
 def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:
     return Line(
         name=endpoint.name,
         provider=provider,
         price=price,
+        is_remote=isinstance(provider, RemoteProvider),
         first_token_timeout_s=endpoint.first_token_timeout_s,
         idle_timeout_s=endpoint.idle_timeout_s,
         attempt_timeout_s=endpoint.attempt_timeout_s,

@@ -20,7 +20,7 @@ from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
 from synth_actors.errors import text_of
 from synth_actors.feed import Texts
-from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, Generate, Success
+from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
 from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
@@ -38,6 +38,7 @@ class Line:
     name: str
     provider: Provider
     price: Prices | None
+    is_remote: bool  # the router wants to know when an answer begins
     first_token_timeout_s: float
     idle_timeout_s: float
     attempt_timeout_s: float
@@ -50,7 +51,7 @@ class GeneratorActor(Worker[Generate]):
         self,
         mailbox: Mailbox[Generate],
         *,
-        router: Mailbox[Finished],
+        router: Mailbox[FirstToken | Finished],
         lines: Mapping[str, Line],
         limiter: trio.CapacityLimiter,
         attempt_log: AttemptLog | None,
@@ -80,7 +81,7 @@ class GeneratorActor(Worker[Generate]):
         """Make the attempt; whatever happens, give back the token and report."""
         attempt = message.attempt
         line = self._lines[attempt.endpoint]
-        taping = _Taping(attempt, line, self._now)
+        taping = _Taping(attempt, line, self._router, self._now)
         self._in_hand.clear()  # from here on the `finally` answers for it
         attempt.scope = self._scope
         result: Success | Failure | None = None
@@ -176,11 +177,14 @@ def _problem(output: Output | None, completion: Completion) -> str | None:
 class _Taping:
     """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
 
-    __slots__ = ("_attempt", "_line", "_now", "_texts", "begun_at", "ttft_s", "usage")
+    __slots__ = ("_attempt", "_line", "_now", "_router", "_texts", "begun_at", "ttft_s", "usage")
 
-    def __init__(self, attempt: Attempt, line: Line, now: Callable[[], float]) -> None:
+    def __init__(
+        self, attempt: Attempt, line: Line, router: Mailbox[FirstToken | Finished], now: Callable[[], float]
+    ) -> None:
         self._attempt = attempt
         self._line = line
+        self._router = router
         self._now = now
         self._texts: Texts | None = None
         self.begun_at = attempt.dispatched_at
@@ -208,11 +212,16 @@ class _Taping:
             return
         now = self._now()
         if self.ttft_s is None:
-            self.ttft_s = now - self._attempt.dispatched_at
+            self._begins(now - self._attempt.dispatched_at)
         self._texts.pieces.append(text)
         whole = self.begun_at + self._line.attempt_timeout_s
         self._attempt.deadline = min(whole, now + self._line.idle_timeout_s)
         self._attempt.route.feed.wake()
+
+    def _begins(self, ttft_s: float) -> None:
+        self.ttft_s = ttft_s
+        if self._line.is_remote:
+            self._router.send(FirstToken(self._attempt, ttft_s))
 
     def note_usage(self, usage: Usage) -> None:
         """The provider knows what was used so far."""
@@ -220,7 +229,7 @@ class _Taping:
 
     def note_limits(self, limits: RateLimits) -> None:
         """The headers are there."""
-        self._attempt.limits = limits
+        self._attempt.call.limits = limits
 
     def answered(self, completion: Completion) -> float:
         """The whole answer is there; returns the service time in seconds."""

@@ -23,21 +23,30 @@ from synth_actors.messages import (
     Ended,
     Failure,
     Finished,
+    FirstToken,
     Generated,
     Route,
     SetConcurrencyCap,
     Success,
 )
-from synth_actors.policy.backlog import Backlog, Lane
+from synth_actors.policy.backlog import Lane
 from synth_actors.policy.budget import Budget, Reservation
-from synth_actors.policy.delayed import Delayed
 from synth_actors.policy.endpoints import EndpointState
-from synth_actors.policy.outage import Closed, Dead, Open, outlook
+from synth_actors.policy.limits import Need, need_of
 from synth_actors.policy.overdue import Overdue
 from synth_actors.policy.pricing import known_cost_usd, upper_estimate_usd
 from synth_actors.policy.progress import Limits, Progress
-from synth_actors.policy.retry import FIRST_DELAY_S, REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp
+from synth_actors.policy.retry import (
+    FAILED_AFTER_ACCEPTANCE,
+    REFUSED_BEFORE_WORK,
+    Again,
+    Elsewhere,
+    GiveUp,
+    Verdict,
+)
+from synth_actors.policy.retry_budget import NO_ROOM, RetryBudget
 from synth_actors.policy.routing import Strategy, StreamMode, is_streamed
+from synth_actors.policy.waiting import Waiting
 from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.snapshot import RouterSnapshot
@@ -45,7 +54,7 @@ from synth_actors.types import NO_USAGE
 
 logger = logging.getLogger("synth_actors")
 
-RouterMessage = Route | Drop | Finished | SetConcurrencyCap | CloseRouter
+RouterMessage = Route | Drop | FirstToken | Finished | SetConcurrencyCap | CloseRouter
 
 
 class Pool(Protocol):
@@ -64,9 +73,11 @@ class _Job:
     route: Route
     number: int
     progress: Progress
+    need: Need
     queued_at: float
+    back_at: float = inf  # when it may go again to where it failed, though others are open to it
     dropped: bool = False
-    waiting: bool = False  # in the backlog
+    in_line: bool = False
     attempt: Attempt | None = None
 
 
@@ -96,13 +107,10 @@ class RouterActor(Decider[RouterMessage]):
         self._stream = stream
         self._choose = strategy
         self._budget = budget
+        self._retry_budget = RetryBudget()
         self._limits = limits
         self._overdue = Overdue(limits.shortest_timeout_s)
-        self._backlog: Backlog[_Job] = Backlog()
-        self._narrowed: dict[
-            _Job, frozenset[str]
-        ] = {}  # queued for fewer endpoints than may serve them, since some failed
-        self._delayed: Delayed[_Job] = Delayed()
+        self._waiting: Waiting[_Job] = Waiting(self._endpoints, limits.patience_s)
         self._jobs: dict[Route, _Job] = {}
         self._in_flight = 0
         self._due = inf
@@ -116,6 +124,8 @@ class RouterActor(Decider[RouterMessage]):
         match message:
             case Route():
                 self._accept(message, now)
+            case FirstToken(attempt, ttft_s):
+                self._endpoints[attempt.endpoint].let_in(attempt.call, ttft_s, now)
             case Finished():
                 self._finished(message, now)
             case Drop():
@@ -151,33 +161,14 @@ class RouterActor(Decider[RouterMessage]):
         self._numbers += 1
         names = route.request.endpoints
         progress = Progress(self._everywhere if names is None else frozenset(names))
-        job = _Job(route=route, number=self._numbers, progress=progress, queued_at=now)
+        need = need_of(route.request, route.output)
+        job = _Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now)
+        self._retry_budget.request(now)
         self._jobs[route] = job
         if self._closing:
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
         else:
-            self._enqueue(job)
-
-    def _enqueue(self, job: _Job) -> None:
-        places = job.progress.places()
-        job.waiting = True
-        self._backlog.push(job, places)
-        if job.progress.failed_at and places != job.progress.willing():
-            self._narrowed[job] = places
-
-    def _unqueue(self, job: _Job) -> None:
-        if job.waiting:
-            self._backlog.drop(job)
-            self._narrowed.pop(job, None)
-        else:
-            self._delayed.drop(job)
-
-    def _take(self, lane: Lane[_Job]) -> _Job:
-        job = self._backlog.pop(lane)
-        job.waiting = False
-        if self._narrowed:
-            self._narrowed.pop(job, None)
-        return job
+            self._waiting.join(job)
 
     def _drop(self, route: Route) -> None:
         job = self._jobs.get(route)
@@ -188,7 +179,7 @@ class RouterActor(Decider[RouterMessage]):
             return
         del self._jobs[route]
         self._abandoned += 1
-        self._unqueue(job)
+        self._waiting.leave(job)
 
     def _end(self, job: _Job, result: Success | Failure) -> None:
         del self._jobs[job.route]
@@ -207,7 +198,7 @@ class RouterActor(Decider[RouterMessage]):
             if job.attempt is not None:  # ends when its `Finished` comes
                 job.attempt.abandon()
                 continue
-            self._unqueue(job)
+            self._waiting.leave(job)
             self._end(job, Failure(Ended.CLOSED, "the engine was closed before this was sent", None, NO_USAGE))
 
     def _report_left(self) -> None:
@@ -215,46 +206,52 @@ class RouterActor(Decider[RouterMessage]):
             self._leaving.send(True)
 
     def _dispatch(self, now: float) -> None:
-        while self._delayed.next_at <= now:
-            self._enqueue(self._delayed.pop())
-        while self._backlog.wanted and self._in_flight < self._cap and self._dispatch_one(now):
+        waiting = self._waiting
+        waiting.call_in(now)
+        while self._in_flight < self._cap and self._dispatch_one(now):
             pass
-        waits = self._backlog.wanted or self._delayed.next_at < inf
-        self._due = min(self._overdue.look_at, self._next_due(now)) if waits else self._overdue.look_at
+        due, hopeless = waiting.look(now)
+        for job, why in hopeless:
+            self._end(job, Failure(why.fault, why.message, why.endpoint, NO_USAGE, retry_after_s=why.retry_after_s))
+        self._due = min(self._overdue.look_at, due)
         if self._leaving is not None:
             self._report_left()
 
     def _dispatch_one(self, now: float) -> bool:
-        for lane, job in self._backlog.lanes():
-            open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now)]
+        for lane, job in self._waiting.lanes():
+            open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now, job.need)]
+            if len(open_ones) > 1 and self._budget.limit_usd is not None:
+                open_ones = [e for e in open_ones if self._budget.fits(self._estimate_usd(job, e))] or open_ones
             if open_ones:
-                endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones)
+                endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones, job.need, now)
                 if self._send(lane, job, endpoint, now):
                     return True
         return False
 
+    def _estimate_usd(self, job: _Job, endpoint: EndpointState) -> float:
+        """The most that `job` may cost at `endpoint`; 0.0 when nobody asks."""
+        if self._budget.limit_usd is None or endpoint.price is None:
+            return 0.0
+        return upper_estimate_usd(job.route.request, job.route.output, endpoint.price, endpoint.extra_body)
+
     def _send(self, lane: Lane[_Job], job: _Job, endpoint: EndpointState, now: float) -> bool:
         """Send the head of `lane` to `endpoint`; False when the budget says to wait for what is under way."""
-        estimate_usd = 0.0
-        if self._budget.limit_usd is not None and endpoint.price is not None:
-            estimate_usd = upper_estimate_usd(job.route.request, job.route.output, endpoint.price, endpoint.extra_body)
+        estimate_usd = self._estimate_usd(job, endpoint)
         match self._budget.reserve(estimate_usd):
             case Reservation.GRANTED:
-                self._start(self._take(lane), endpoint, estimate_usd, now)
+                self._start(self._waiting.take(lane), endpoint, estimate_usd, now)
                 return True
             case Reservation.WAIT:
                 return False
             case Reservation.EXCEEDED:
                 message = self._budget.refusal(estimate_usd)
-                self._end(self._take(lane), Failure(Ended.BUDGET, message, None, NO_USAGE))
+                self._end(self._waiting.take(lane), Failure(Ended.BUDGET, message, None, NO_USAGE))
                 return True
 
     def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
         route = job.route
         route.calls += 1
-        endpoint.in_flight += 1
-        endpoint.attempts += 1
         job.attempt = attempt = Attempt(
             route=route,
             number=route.calls,
@@ -262,8 +259,8 @@ class RouterActor(Decider[RouterMessage]):
             output=route.output,
             streamed=is_streamed(self._stream[endpoint.name], wanted=route.stream, max_tokens=route.request.max_tokens),
             dispatched_at=now,
-            is_probe=endpoint.breaker.begin(),
             reserved_usd=reserved_usd,
+            call=endpoint.begin(job.need, now),
         )
         self._limiter.acquire_on_behalf_of_nowait(attempt)
         self._in_flight += 1
@@ -276,15 +273,14 @@ class RouterActor(Decider[RouterMessage]):
         endpoint = self._endpoints[attempt.endpoint]
         job.attempt = None
         self._in_flight -= 1
-        endpoint.in_flight -= 1
         job.route.usage, job.route.noted = job.route.usage + result.usage, NO_USAGE
         fault = None if isinstance(result, Success) else result.fault
         self._budget.settle(attempt.reserved_usd, known_cost_usd(result.usage, fault))
         if isinstance(result, Success):
-            endpoint.succeeded(result.usage)
+            endpoint.succeeded(attempt.call, result.usage, result.service_s, result.ttft_s, now)
             self._end(job, result)
         elif isinstance(result.fault, Ended):
-            endpoint.abandoned(result.usage, was_probe=attempt.is_probe)
+            endpoint.abandoned(attempt.call, result.usage, now)
             self._abandoned += 1
             if self._closing:  # cancelled by us, and not because nobody waits
                 result.fault, result.message = Ended.CLOSED, "the engine was closed during this call"
@@ -299,71 +295,42 @@ class RouterActor(Decider[RouterMessage]):
             logger.error("%s; it gets no more calls", failure.message)
         elif fault in REFUSED_BEFORE_WORK:
             logger.info("%s; it takes no call for a while", failure.message)
-        begun_at = attempt.dispatched_at
-        endpoint.failed(fault, failure, begun_at=begun_at, was_probe=attempt.is_probe, now=now)
+        endpoint.failed(attempt.call, fault, failure, now)
         if self._closing or attempt.abandoned:  # it failed before the cancellation reached it: nobody wants another
             self._end(job, failure)
         else:
             self._judge(job, failure, fault, now)
 
     def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
-        verdict = job.progress.verdict(fault, failure, self._endpoints, self._limits, now)
+        verdict = job.progress.verdict(fault, failure, job.need, self._endpoints, self._limits, now)
+        if fault in FAILED_AFTER_ACCEPTANCE:
+            verdict = self._within_budget(job, verdict, now)
         match verdict:
-            case GiveUp():
+            case GiveUp(why):
+                if why:
+                    failure.message = f"{failure.message}; {why}"
                 self._end(job, failure)
                 return
-            case Elsewhere():
-                self._enqueue(job)
+            case Elsewhere(back_after_s):
+                self._waiting.join_elsewhere(job, now + back_after_s)
             case Again(delay_s):
-                job.progress.start_over()
-                self._delayed.push(job, now + delay_s)
+                self._waiting.wait_until(job, now + delay_s)
             case _:
                 assert_never(verdict)
         self._retries += 1
 
-    def _next_due(self, now: float) -> float:
-        """When to look again; fails on the way whoever has waited too long for closed endpoints."""
-        if self._narrowed:
-            self._widen(now)
-        due = self._delayed.next_at
-        for lane, _head in self._backlog.lanes():
-            due = min(due, self._lane_due(lane, now))
-        return due
-
-    def _widen(self, now: float) -> None:
-        """Who went elsewhere after a failure, and finds that closed, may go back to where it failed, after a breath."""
-        for job, places in list(self._narrowed.items()):
-            if not isinstance(outlook([self._endpoints[name] for name in places], now), Open):
-                del self._narrowed[job]
-                self._backlog.remove(job, places)
-                job.waiting = False
-                job.progress.start_over()
-                self._delayed.push(job, now + FIRST_DELAY_S)
-
-    def _lane_due(self, lane: Lane[_Job], now: float) -> float:
-        view = outlook([self._endpoints[name] for name in lane.allowed], now)
-        match view:
-            case Open(look_again_at):
-                return look_again_at
-            case Dead(reason):
-                self._end_waiting(lane, Failure(Fault.FATAL, reason, min(lane.allowed), NO_USAGE), -inf, now)
-                return inf
-            case Closed(since, reopens_at, opens_in_s, fault, reason):
-                patience_s = self._limits.patience_s
-                message = f"every endpoint was closed for longer than outage_patience_s={patience_s:g}; last, {reason}"
-                failure = Failure(fault, message, None, NO_USAGE, retry_after_s=opens_in_s)
-                return min(reopens_at, self._end_waiting(lane, failure, since + patience_s, now))
-            case _:
-                assert_never(view)
-
-    def _end_waiting(self, lane: Lane[_Job], failure: Failure, patient_until: float, now: float) -> float:
-        """Fail those whose patience is over; when the next one's is.  Nobody's is before their own wait was as long."""
-        while (job := lane.head()) is not None:
-            impatient_at = max(patient_until, job.queued_at + self._limits.patience_s)
-            if patient_until != -inf and impatient_at > now:
-                return impatient_at
-            self._end(self._take(lane), failure)
-        return inf
+    def _within_budget(self, job: _Job, verdict: Verdict, now: float) -> Verdict:
+        """The verdict, if the retry budget has room for it; one that is well burdens nobody by taking it over."""
+        if isinstance(verdict, GiveUp):
+            return verdict
+        if isinstance(verdict, Elsewhere):
+            others = (self._endpoints[name] for name in job.progress.untried())
+            if any(e.breaker.is_trusted and e.admits(now, job.need) for e in others):
+                return verdict
+        at = self._retry_budget.book(now, within_s=self._limits.patience_s)
+        if at is None:
+            return GiveUp(NO_ROOM)
+        return verdict if at <= now else Again(max(at - now, verdict.delay_s if isinstance(verdict, Again) else 0.0))
 
     def _running(self) -> Iterator[Attempt]:
         return (job.attempt for job in self._jobs.values() if job.attempt is not None)
@@ -382,8 +349,8 @@ class RouterActor(Decider[RouterMessage]):
         """The router's counters and its endpoints."""
         now = self._now()
         return RouterSnapshot(
-            backlog=len(self._backlog),
-            delayed=len(self._delayed),
+            backlog=len(self._waiting),
+            delayed=self._waiting.delayed,
             in_flight=self._in_flight,
             max_concurrency=self._max_concurrency,
             concurrency_cap=int(self._limiter.total_tokens),
@@ -395,4 +362,4 @@ class RouterActor(Decider[RouterMessage]):
         )
 
     def __repr__(self) -> str:
-        return f"<Router backlog={len(self._backlog)} in_flight={self._in_flight}/{self._limiter.total_tokens:g}>"
+        return f"<Router backlog={len(self._waiting)} in_flight={self._in_flight}/{self._limiter.total_tokens:g}>"

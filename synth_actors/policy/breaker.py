@@ -1,19 +1,28 @@
 """May this endpoint be called at all?
 
-A circuit breaker (Nygard, *Release It!*) with the three answers an upstream may give: it worked, it was refused before
-work (429, 529, no connection), it failed after it was accepted.  The snapshot names the state.
+A circuit breaker (Nygard, *Release It!*) for the three ways in which an upstream fails.  Each looks at calls in a row,
+and a call that was let in ends a row, if it began after the row did:
+
+- *limited* (429): one is the request's own affair, which waits as long as it was told.  The endpoint pauses when a
+  limit is used up, as the server says, or when the next call that was sent is refused, too.
+- *down* (529, 503, no connection): it pauses after `REFUSALS_TO_PAUSE`, or when more than half of the last calls were
+  refused; then one probe goes every `PROBE_EVERY_S`.
+- *failing* (after acceptance, perhaps paid): it pauses after `FAILURES_TO_PAUSE`, each time twice as long.
 """
 
 from __future__ import annotations
 
 from math import inf
 
+from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S
+
 FAILURES_TO_PAUSE = 5
-"""Failures in a row, after acceptance, that close an endpoint for a while."""
+REFUSALS_TO_PAUSE = 5
+DOWN_SHARE = 0.5
+"""The share of calls refused as overloaded, of those that are remembered, above which the endpoint is down."""
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-LONGEST_RETRY_AFTER_S = 3600.0
-"""A server's wish beyond this is taken for this."""
+PROBE_EVERY_S = 2.0
 
 
 class Breaker:
@@ -23,26 +32,41 @@ class Breaker:
         "_failures",
         "_paused_at",
         "_pauses",
-        "_probing",
+        "_probed_at",
+        "_probes",
+        "_refusals",
+        "_row_began_at",
         "_suspect",
         "closed_since",
+        "excused_until",
         "fatal_reason",
         "reopens_at",
     )
 
     def __init__(self) -> None:
         self.reopens_at = -inf  # a call may start from here on
-        self.closed_since = -inf  # when it last stopped being open; means nothing while it is
+        self.closed_since = -inf  # when the pauses in a row began; means nothing while there are none
+        self.excused_until = -inf  # the server itself said, at the first of them, that it would take until then
         self.fatal_reason: str | None = None
-        self._failures = 0  # in a row
+        self._failures = 0  # in a row, after acceptance
+        self._refusals = 0  # in a row, before work
+        self._row_began_at = -inf
         self._pauses = 0  # in a row
         self._paused_at = -inf
-        self._suspect = False  # after a pause one probe goes first
-        self._probing = False
+        self._suspect = False  # after a pause probes go first
+        self._probed_at = -inf
+        self._probes = 0  # under way
+
+    # ------------------------------------------------------------------------------------------------ asking
 
     def admits(self, now: float) -> bool:
         """Whether a call may start now."""
-        return self.fatal_reason is None and now >= self.reopens_at and not (self._suspect and self._probing)
+        return self.fatal_reason is None and now >= self.opens_at
+
+    @property
+    def opens_at(self) -> float:
+        """When the next call may start, as far as one knows."""
+        return max(self.reopens_at, self._probed_at + PROBE_EVERY_S) if self._suspect else self.reopens_at
 
     def is_closed(self, now: float) -> bool:
         """Whether the endpoint is known to be unusable: paused, dead, or not yet proved again."""
@@ -50,66 +74,105 @@ class Breaker:
 
     @property
     def is_probing(self) -> bool:
-        """Whether the call that decides about the others is under way."""
-        return self._suspect and self._probing
+        """Whether a call that may prove it again is under way."""
+        return self._suspect and self._probes > 0
 
-    def begin(self) -> bool:
-        """A call starts; True when it is the probe that decides about the others."""
+    @property
+    def is_trusted(self) -> bool:
+        """Whether nothing speaks against it: the last call was answered."""
+        return self.fatal_reason is None and not (self._suspect or self._failures or self._refusals or self._pauses)
+
+    @property
+    def has_just_closed(self) -> bool:
+        """Whether its pause is the first one in a row."""
+        return self._pauses == 1
+
+    # ------------------------------------------------------------------------------------------------ learning
+
+    def begin(self, now: float) -> bool:
+        """A call starts; True when it is a probe."""
         if self._suspect:
-            self._probing = True
+            self._probed_at = now
+            self._probes += 1
         return self._suspect
 
-    def succeeded(self) -> None:
+    def probed(self) -> None:
+        """A probe has ended, whatever it said."""
+        self._probes -= 1
+
+    def let_in(self, *, begun_at: float) -> None:
+        """A call that was dispatched at `begun_at` was let in, whatever may become of it."""
+        if self._refusals and begun_at >= self._row_began_at:
+            self._refusals = 0
+            if not self._failures:
+                self._recovered()
+
+    def succeeded(self, *, begun_at: float) -> None:
         """A call was answered."""
-        self._failures = self._pauses = 0
-        self._suspect = self._probing = False
+        if begun_at >= self._paused_at:
+            self._failures = 0
+        if begun_at >= self._row_began_at:
+            self._refusals = 0
+        if not self._failures and not self._refusals and begun_at >= self._paused_at:
+            self._recovered()
 
-    def ignored(self, *, was_probe: bool) -> None:
-        """A call ended without saying anything about the endpoint: abandoned, or the request's own fault."""
-        if was_probe:
-            self._probing = False
+    def limited(self, now: float, *, begun_at: float, retry_after_s: float | None, used_up: bool) -> bool:
+        """A call met a rate limit; True when the endpoint pauses for it."""
+        is_second = self._refuse(now, begun_at)
+        told_s = 0.0 if retry_after_s is None else retry_after_s
+        if not (used_up or is_second or told_s > LONGEST_RETRY_AFTER_S):
+            return False
+        is_told = FIRST_PAUSE_S <= told_s <= LONGEST_RETRY_AFTER_S
+        length_s = min(told_s, LONGEST_RETRY_AFTER_S)
+        if retry_after_s is None or (told_s < FIRST_PAUSE_S and self._pauses):
+            length_s = max(told_s, self._backoff_s())
+        return self._pause(now, length_s, begun_at, suspect=not used_up, is_told=is_told)
 
-    def refused(self, now: float, *, begun_at: float, was_probe: bool, retry_after_s: float | None) -> None:
-        """A call was refused before work: wait as long as the server says, else ever longer.
+    def down(self, now: float, *, begun_at: float, retry_after_s: float | None, share: float) -> bool:
+        """A call was turned away; `share` of the last ones were.  True when the endpoint pauses for it."""
+        self._refuse(now, begun_at)
+        if self._refusals < REFUSALS_TO_PAUSE and share <= DOWN_SHARE and not self._suspect:
+            return False
+        length_s = min(max(PROBE_EVERY_S, retry_after_s or 0.0), LONGEST_RETRY_AFTER_S)
+        return self._pause(now, length_s, begun_at, suspect=True)
 
-        A wish below `FIRST_PAUSE_S` is granted once; a server that goes on refusing is asked ever more rarely.
-        """
-        self.ignored(was_probe=was_probe)
-        is_news = begun_at >= self._paused_at  # those under way at the pause say nothing new about its length
-        if retry_after_s is not None:
-            wish_s = min(max(retry_after_s, 0.0), LONGEST_RETRY_AFTER_S)
-            insists = is_news and wish_s < FIRST_PAUSE_S and self._pauses > 0
-            length_s = max(wish_s, self._backoff_s(self._pauses - 1)) if insists else wish_s
-            self._pause(now, length_s, begun_at=begun_at)
-        elif is_news:
-            self._pause(now, self._backoff_s(self._pauses), begun_at=begun_at)
-
-    def failed(self, now: float, *, begun_at: float, was_probe: bool) -> None:
-        """A call failed after it was accepted."""
+    def failed(self, now: float, *, begun_at: float) -> bool:
+        """A call failed after it was accepted; True when the endpoint pauses for it."""
         self._failures += 1
-        self.ignored(was_probe=was_probe)
-        if begun_at >= self._paused_at and (self._suspect or self._failures >= FAILURES_TO_PAUSE):
-            self._pause(now, self._backoff_s(self._pauses), begun_at=begun_at)
-            self._suspect = True
+        if self._failures < FAILURES_TO_PAUSE and not self._suspect:
+            return False
+        return self._pause(now, self._backoff_s(), begun_at, suspect=True)
 
     def died(self, reason: str) -> None:
         """No call will ever succeed here: wrong key, unknown model, quota used up."""
         self.fatal_reason = reason
 
-    @staticmethod
-    def _backoff_s(pauses: int) -> float:
-        return min(FIRST_PAUSE_S * 2.0 ** min(pauses, 16), LONGEST_PAUSE_S)
+    def _refuse(self, now: float, begun_at: float) -> bool:
+        """One more in the row; True when it was sent after the first one had been refused."""
+        if not self._refusals:
+            self._row_began_at = now
+        self._refusals += 1
+        return self._refusals > 1 and begun_at >= self._row_began_at
 
-    def _pause(self, now: float, length_s: float, *, begun_at: float) -> None:
-        was_just_tried = (
-            self._pauses > 0 and begun_at <= self.reopens_at + FIRST_PAUSE_S
-        )  # the first call after a pause
-        if not self.is_closed(now) and not was_just_tried:
-            self.closed_since = now
+    def _backoff_s(self) -> float:
+        return min(FIRST_PAUSE_S * 2.0 ** min(self._pauses, 16), LONGEST_PAUSE_S)
+
+    def _recovered(self) -> None:
+        self._pauses = 0
+        self._suspect = False
+
+    def _pause(self, now: float, length_s: float, begun_at: float, *, suspect: bool, is_told: bool = False) -> bool:
+        """Close it.  `is_told`: a rate limit says itself how long it takes, which tries nobody's patience."""
+        if self._pauses and begun_at < self._paused_at:  # it says nothing new
+            return False
+        if not self._pauses:
+            self.closed_since = self._row_began_at if self._refusals else now
+            self.excused_until = now + length_s if is_told else -inf
         self.reopens_at = max(self.reopens_at, now + length_s)
-        if begun_at >= self._paused_at:
-            self._pauses += 1
-            self._paused_at = now
+        self._pauses += 1
+        self._paused_at = now
+        self._suspect = suspect
+        return True
 
     def state(self, now: float) -> str:
         """The name of the state, for snapshots."""

@@ -31,9 +31,13 @@ class Budget:
         self.reserved_usd = 0.0
         self._held = 0  # reservations; sums of floats do not come back to exactly 0
 
+    def fits(self, amount_usd: float) -> bool:
+        """Whether `amount_usd` could be set aside now."""
+        return self.limit_usd is None or self.spent_usd + self.reserved_usd + amount_usd <= self.limit_usd
+
     def reserve(self, amount_usd: float) -> Reservation:
         """Set `amount_usd` aside for a call about to be sent."""
-        if self.limit_usd is not None and self.spent_usd + self.reserved_usd + amount_usd > self.limit_usd:
+        if not self.fits(amount_usd):
             return Reservation.WAIT if self._held else Reservation.EXCEEDED
         self.reserved_usd += amount_usd
         self._held += 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Protocol
 
 from synth_actors.policy.breaker import Breaker
+from synth_actors.policy.limits import NO_LIMITS, EndpointLimits, Need, PerMinute, Ticket
+from synth_actors.policy.pace import Pace
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
-from synth_actors.providers.base import Fault
+from synth_actors.providers.base import Fault, Metering, RateLimits
 from synth_actors.snapshot import EndpointSnapshot
 from synth_actors.types import NO_USAGE, Usage
 
@@ -39,44 +42,76 @@ class FailedCall(Protocol):
     retry_after_s: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What an endpoint is called, costs and may be given.
+
+    `max_concurrency` is its own, None for none; `most_at_once` what it may have at all; `metering` says that it is in
+    front of a server whose limits have to be found.
+    """
+
+    name: str
+    model: str
+    rank: int  # place in the order of preference, from 0
+    max_concurrency: int | None = None
+    most_at_once: float = inf
+    price: Prices | None = None
+    weight: float = 1.0
+    per_minute: PerMinute = NO_LIMITS
+    metering: Metering | None = None
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # merged into every call; may lengthen its answer
+
+
+@dataclass(slots=True, eq=False)
+class Begun:
+    """One call at an endpoint, from dispatch until its end."""
+
+    at: float
+    ticket: Ticket
+    is_probe: bool
+    limits: RateLimits | None = None  # what the headers of its answer say
+    is_let_in: bool = False
+
+
 class EndpointState:
     """Limits, health and counters of one endpoint.  The router owns it."""
 
     __slots__ = (
         "attempts",
         "breaker",
+        "credit",
         "extra_body",
         "failures",
         "in_flight",
         "last_fault",
         "last_message",
+        "limits",
         "max_concurrency",
         "model",
         "name",
+        "pace",
         "price",
         "rank",
         "schema_in_prompt",
         "successes",
         "usage",
+        "weight",
     )
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        model: str,
-        rank: int,
-        max_concurrency: int | None,
-        price: Prices | None,
-        extra_body: Mapping[str, Any] = MappingProxyType({}),
-    ) -> None:
-        self.name = name
-        self.model = model
-        self.rank = rank  # place in the order of preference, from 0
-        self.max_concurrency = max_concurrency
-        self.price = price
-        self.extra_body = extra_body  # merged into every call; may lengthen its answer
+    def __init__(self, terms: Terms, now: float = 0.0) -> None:
+        self.name = terms.name
+        self.model = terms.model
+        self.rank = terms.rank
+        self.max_concurrency = terms.max_concurrency
+        self.price = terms.price
+        self.weight = terms.weight
+        self.extra_body = terms.extra_body
         self.breaker = Breaker()
+        self.limits = EndpointLimits(
+            maximum=terms.most_at_once, metering=terms.metering, per_minute=terms.per_minute, now=now
+        )
+        self.pace = Pace()
+        self.credit = 0.0  # what weighted routing owes it
         self.in_flight = 0
         self.attempts = 0
         self.successes = 0
@@ -86,38 +121,118 @@ class EndpointState:
         self.last_fault: Fault | None = None
         self.last_message = ""
 
-    def admits(self, now: float) -> bool:
-        """Whether a call may start here now."""
-        has_room = self.max_concurrency is None or self.in_flight < self.max_concurrency
-        return has_room and self.breaker.admits(now)
+    # ------------------------------------------------------------------------------------------------ asking
 
-    def succeeded(self, usage: Usage) -> None:
-        """A call was answered and used `usage`."""
+    def admits(self, now: float, need: Need) -> bool:
+        """Whether a call that takes `need` may start here now."""
+        limits = self.limits
+        return (
+            limits.has_room(self.in_flight)
+            and self.breaker.admits(now)
+            and (not limits.has_buckets or limits.ready_at(need, now) <= now)
+        )
+
+    def opens_at(self, now: float, need: Need) -> float:
+        """When such a call may start here as far as time decides; `inf` when it only waits for another call's end."""
+        at = max(self.breaker.opens_at, self.limits.ready_at(need, now))
+        return at if at > now else inf
+
+    # ------------------------------------------------------------------------------------------------ a call's way
+
+    def begin(self, need: Need, now: float) -> Begun:
+        """A call is sent."""
+        self.in_flight += 1
+        self.attempts += 1
+        self.pace.begin(now)
+        return Begun(now, self.limits.begin(need, now), is_probe=self.breaker.begin(now))
+
+    def let_in(self, call: Begun, ttft_s: float | None, now: float) -> None:
+        """It was let in: its first token is there, or its end."""
+        if call.is_let_in:
+            return
+        call.is_let_in = True
+        self.limits.heard(call.ticket, call.limits, now)
+        self.breaker.let_in(begun_at=call.at)
+        if self.limits.at_once is not None:
+            self.limits.at_once.let_in(now, begun_at=call.at, in_flight=self.in_flight, ttft_s=ttft_s)
+
+    def succeeded(self, call: Begun, usage: Usage, service_s: float, ttft_s: float | None, now: float) -> None:
+        """It was answered."""
+        self.let_in(call, ttft_s, now)
         self.successes += 1
-        self.usage = self.usage + usage
-        self.breaker.succeeded()
+        self._ended(call, usage, now)
+        self.limits.learn(call.ticket, usage)
+        self.pace.answered(service_s, now)
+        self.breaker.succeeded(begun_at=call.at)
 
-    def abandoned(self, usage: Usage, *, was_probe: bool) -> None:
-        """A call was cancelled by us: it says nothing about the endpoint."""
+    def abandoned(self, call: Begun, usage: Usage, now: float) -> None:
+        """It was cancelled by us: that says nothing about the endpoint."""
         self.failures["abandoned"] += 1
-        self.usage = self.usage + usage
-        self.breaker.ignored(was_probe=was_probe)
+        self._ended(call, usage, now)
 
-    def failed(self, fault: Fault, call: FailedCall, *, begun_at: float, was_probe: bool, now: float) -> None:
-        """A call dispatched at `begun_at` failed: what that says about the endpoint goes to its breaker."""
-        breaker = self.breaker
+    def failed(self, call: Begun, fault: Fault, failure: FailedCall, now: float) -> None:
+        """It failed: what that says about the endpoint goes to its breaker and its limits."""
         self.failures[fault.value] += 1
-        self.usage = self.usage + call.usage
-        self.last_fault, self.last_message = fault, call.message
+        self.last_fault, self.last_message = fault, failure.message
+        if fault in REFUSED_BEFORE_WORK:
+            self._refused(call, fault, failure, now)
+            return
+        if fault is not Fault.FATAL:
+            self.let_in(call, None, now)
+        self._ended(call, failure.usage, now)
         if fault is Fault.FATAL:
-            breaker.died(call.message)
-        elif fault in REFUSED_BEFORE_WORK:
-            breaker.refused(now, begun_at=begun_at, was_probe=was_probe, retry_after_s=call.retry_after_s)
+            self.breaker.died(failure.message)
         elif fault in _THE_REQUESTS_OWN:
-            breaker.ignored(was_probe=was_probe)
             self.schema_in_prompt |= fault is Fault.SCHEMA_REFUSED
         else:
-            breaker.failed(now, begun_at=begun_at, was_probe=was_probe)
+            self._broke(call, fault, now)
+
+    def _ended(self, call: Begun, usage: Usage, now: float) -> None:
+        self._over(call, usage)
+        self.limits.heard(call.ticket, call.limits, now)
+        self.limits.ended(call.ticket, usage, now)
+
+    def _over(self, call: Begun, usage: Usage) -> None:
+        self.in_flight -= 1
+        self.usage = self.usage + usage
+        if call.is_probe:
+            self.breaker.probed()
+
+    def _broke(self, call: Begun, fault: Fault, now: float) -> None:
+        self.pace.failed(now)
+        if fault is Fault.TIMED_OUT and self.limits.at_once is not None:
+            self.limits.at_once.timed_out(now, begun_at=call.at)
+        self.breaker.failed(now, begun_at=call.at)
+
+    def _refused(self, call: Begun, fault: Fault, failure: FailedCall, now: float) -> None:
+        self._over(call, failure.usage)
+        if fault is Fault.RATE_LIMITED:
+            self._limited(call, failure, now)
+        else:
+            self._turned_away(call, failure, now)
+
+    def _limited(self, call: Begun, failure: FailedCall, now: float) -> None:
+        limits, at_once = self.limits, self.limits.at_once
+        limits.refused(call.ticket, call.limits, now, counted=True)
+        used_up = limits.is_used_up(call.limits, call.ticket.need)
+        pauses = self.breaker.limited(now, begun_at=call.at, retry_after_s=failure.retry_after_s, used_up=used_up)
+        if at_once is None or used_up:  # how many were at once is not what was wrong
+            return
+        if not pauses:
+            at_once.refused(now, in_flight=self.in_flight)
+        elif self.breaker.has_just_closed:
+            at_once.paused()
+
+    def _turned_away(self, call: Begun, failure: FailedCall, now: float) -> None:
+        at_once, share = self.limits.at_once, 0.0
+        self.limits.refused(call.ticket, call.limits, now, counted=False)
+        self.pace.failed(now)
+        if at_once is not None:
+            at_once.overloaded(now, begun_at=call.at)
+            share = at_once.overloaded_share
+        pauses = self.breaker.down(now, begun_at=call.at, retry_after_s=failure.retry_after_s, share=share)
+        if pauses and at_once is not None and self.breaker.has_just_closed:
+            at_once.paused()
 
     def snapshot(self, now: float) -> EndpointSnapshot:
         """Its figures at `now`."""
@@ -127,6 +242,8 @@ class EndpointState:
             state=self.breaker.state(now),
             in_flight=self.in_flight,
             max_concurrency=self.max_concurrency,
+            concurrency_limit=None if self.limits.limit == inf else int(self.limits.limit),
+            rate_limits=self.limits.snapshot(now),
             attempts=self.attempts,
             successes=self.successes,
             failures=dict(self.failures),

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
+from synth_actors.policy.breaker import FIRST_PAUSE_S, PROBE_EVERY_S
 from synth_actors.policy.endpoints import EndpointState
+from synth_actors.policy.limits import Need
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault
+
+GRACE_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """At least one endpoint works or is just being tried; `look_again_at` is when a paused one may, `inf` for never."""
+    """At least one endpoint works or is just being tried; `look_again_at` is when one may take it, `inf` for never."""
 
     look_again_at: float
 
@@ -22,15 +26,26 @@ class Open:
 class Closed:
     """Every endpoint is paused, not yet proved again, or dead; one may reopen at `reopens_at`, in `opens_in_s`.
 
-    It has been so since `since`.  `fault` is a refusal before work: that is what this is for whoever waits, also when
-    other failures led to it.
+    It has been so since `since`, and a rate limit has excused it until `excused_until`.  `fault` is a refusal before
+    work: that is what this is for whoever waits, also when other failures led to it.
     """
 
     since: float
+    excused_until: float
     reopens_at: float
     opens_in_s: float | None
     fault: Fault
     reason: str
+
+    def patient_until(self, patience_s: float) -> float:
+        """When the patience of whoever has waited since it closed is over.
+
+        The wait that a rate limit names is not counted.  A probe that is due soon afterwards is waited for: an outage
+        of 60 seconds is not given up in the second before one sees its end.
+        """
+        until = max(self.since + patience_s, self.excused_until + FIRST_PAUSE_S)
+        grace_s = PROBE_EVERY_S if PROBE_EVERY_S <= GRACE_SHARE * patience_s else 0.0
+        return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +58,21 @@ class Dead:
 Outlook = Open | Closed | Dead
 
 
-def outlook(endpoints: Sequence[EndpointState], now: float) -> Outlook:
-    """What the endpoints of one lane promise."""
-    fatal = [e for e in endpoints if e.breaker.fatal_reason is not None]
-    if len(fatal) == len(endpoints):
-        return Dead("; ".join(str(e.breaker.fatal_reason) for e in fatal))  # each reason names its endpoint
+def outlook(endpoints: Sequence[EndpointState], need: Need, now: float) -> Outlook:
+    """What the endpoints of one lane promise to a call that takes `need`."""
     alive = [e for e in endpoints if e.breaker.fatal_reason is None]
-    due = min((e.breaker.reopens_at for e in alive if e.breaker.reopens_at > now), default=inf)
+    if not alive:
+        return Dead("; ".join(str(e.breaker.fatal_reason) for e in endpoints))  # each reason names its endpoint
+    due = min(e.opens_at(now, need) for e in alive)
     if any(e.breaker.is_probing or not e.breaker.is_closed(now) for e in alive):
         return Open(due)
-    first = min(alive, key=lambda e: (e.breaker.reopens_at, e.rank))
+    first = min(alive, key=lambda e: (e.breaker.opens_at, e.rank))
     fault = first.last_fault if first.last_fault in REFUSED_BEFORE_WORK else Fault.OVERLOADED  # closed is as good
-    since = max(e.breaker.closed_since for e in alive)
-    return Closed(since, due, None if due == inf else due - now, fault, first.last_message)
+    return Closed(
+        since=max(e.breaker.closed_since for e in alive),
+        excused_until=max(e.breaker.excused_until for e in alive),
+        reopens_at=due,
+        opens_in_s=None if due == inf else due - now,
+        fault=fault,
+        reason=first.last_message,
+    )

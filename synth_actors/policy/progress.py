@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from synth_actors.policy.endpoints import EndpointState
+from synth_actors.policy.limits import Need
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD, Trial, Verdict, judge
 from synth_actors.providers.base import Fault
 
@@ -24,6 +25,8 @@ class Limits:
     jitter: Callable[[], float]
 
 
+Endpoints = Mapping[str, EndpointState]
+
 _NOWHERE: frozenset[str] = frozenset()
 
 
@@ -39,6 +42,7 @@ class Progress:
 
     __slots__ = (
         "_invalid_outputs",
+        "_refusals",
         "_refused_since",
         "_schema_refusals",
         "_spent",
@@ -57,6 +61,7 @@ class Progress:
         self._invalid_outputs = 0
         self._schema_refusals = 0
         self._refused_since: float | None = None
+        self._refusals = 0  # in a row
 
     def places(self) -> frozenset[str]:
         """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
@@ -77,8 +82,10 @@ class Progress:
         self.last_endpoint = endpoint
         if fault in REFUSED_BEFORE_WORK:
             self._refused_since = now if self._refused_since is None else self._refused_since
+            self._refusals += 1
+            self.failed_at |= {endpoint}
             return
-        self._refused_since = None  # it was let in
+        self._refused_since, self._refusals = None, 0  # it was let in
         if fault is Fault.SCHEMA_REFUSED:
             self._schema_refusals += 1
             return
@@ -90,7 +97,7 @@ class Progress:
             self.failed_at |= {endpoint}
 
     def verdict(
-        self, fault: Fault, call: LastCall, endpoints: Mapping[str, EndpointState], limits: Limits, now: float
+        self, fault: Fault, call: LastCall, need: Need, endpoints: Endpoints, limits: Limits, now: float
     ) -> Verdict:
         """Again, elsewhere or give up, after an attempt that was noted."""
         last = self.last_endpoint
@@ -105,8 +112,9 @@ class Progress:
                 schema_refusals=self._schema_refusals,
                 endpoints=len(self.allowed),
                 others_left=any(name != last for name in alive),
-                others_open=any(name != last and endpoints[name].admits(now) for name in self.untried()),
+                others_open=any(name != last and endpoints[name].admits(now, need) for name in self.untried()),
                 some_left=bool(alive),
+                refusals=self._refusals,
                 refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
                 patience_s=limits.patience_s,
                 retry_after_s=call.retry_after_s,

@@ -1,17 +1,21 @@
 """Again, elsewhere, or give up?
 
 A table from the fault of the last attempt to a verdict.  A refusal before work costs nothing, so it spends no attempt
-and waits, but not longer than the patience.  A failure after acceptance may have been paid and spends one.
+and waits: as long as a rate limit says, and for an endpoint that is down not longer than the patience.  A failure after
+acceptance may have been paid: it spends one attempt, and takes from the budget that all requests share.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from synth_actors.providers.base import Fault
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 20.0
+LONGEST_RETRY_AFTER_S = 600.0
+"""A server that asks for a longer wait is not waited for: limits per minute fill within one, those per day do not."""
 MAX_INVALID_OUTPUTS = 3
 """A model that three times answered something else than the schema asks for is not asked a fourth time."""
 
@@ -25,12 +29,16 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Queue it at once, for the endpoints that have not failed it yet."""
+    """Queue it at once for the endpoints that have not failed it yet; after `back_after_s` for the others, too."""
+
+    back_after_s: float = inf
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """The last failure is the answer."""
+    """The last failure is the answer; `why` says what the failure itself does not."""
+
+    why: str = ""
 
 
 Verdict = Again | Elsewhere | GiveUp
@@ -58,6 +66,7 @@ class Trial:
     others_left: bool  # endpoints other than the one that failed it that may still serve it
     others_open: bool  # such endpoints that it has not tried and that take a call at the moment
     some_left: bool  # endpoints that may still serve it, this one included
+    refusals: int  # in a row
     refused_for_s: float
     patience_s: float
     retry_after_s: float | None
@@ -82,11 +91,27 @@ def judge(trial: Trial) -> Verdict:
 
 
 def _after_refusal(trial: Trial) -> Verdict:
-    """The endpoint pauses by itself; the request waits in line and goes to whichever opens first."""
-    wait_s = trial.retry_after_s or 0.0
-    if trial.others_left:
-        wait_s = 0.0
-    return Again(0.0) if trial.refused_for_s + wait_s <= trial.patience_s else GiveUp()
+    told_s, left_s = trial.retry_after_s, trial.patience_s - trial.refused_for_s
+    if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
+        return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
+    is_limit = (
+        trial.fault is Fault.RATE_LIMITED
+    )  # the wait that it names tries nobody's patience, a refusal after it does
+    is_over = left_s <= (0.0 if told_s is None or is_limit else told_s)
+    if is_over and not trial.others_left:
+        return GiveUp(_too_long(told_s, trial.patience_s) if told_s and left_s > 0.0 else "")
+    wait_s = _wait_s(trial) if is_over else min(_wait_s(trial), max(left_s, told_s or 0.0))
+    return Elsewhere(wait_s) if trial.others_open else Again(wait_s)
+
+
+def _wait_s(trial: Trial) -> float:
+    """As long as the server says; who goes on refusing with a short wish is asked ever more rarely all the same."""
+    told_s = trial.retry_after_s
+    if told_s is None:
+        return _backoff_s(trial.refusals, trial.jitter)
+    if told_s < FIRST_DELAY_S and trial.refusals > 1:
+        return max(told_s, _backoff_s(trial.refusals - 1, trial.jitter))
+    return max(0.0, told_s)
 
 
 def _after_failure(trial: Trial) -> Verdict:
@@ -94,8 +119,7 @@ def _after_failure(trial: Trial) -> Verdict:
         return GiveUp()
     if trial.others_open:  # a closed one is no better than another try here
         return Elsewhere()
-    ceiling_s = min(FIRST_DELAY_S * 2.0 ** (trial.spent - 1), LONGEST_DELAY_S)
-    return Again(ceiling_s * (0.5 + trial.jitter / 2))
+    return Again(_backoff_s(trial.spent, trial.jitter))
 
 
 def _after_invalid_output(trial: Trial) -> Verdict:
@@ -103,3 +127,13 @@ def _after_invalid_output(trial: Trial) -> Verdict:
     if trial.truncated or exhausted:
         return GiveUp()
     return Elsewhere() if trial.others_open else Again(0.0)
+
+
+def _backoff_s(tries: int, jitter: float) -> float:
+    """Twice as long after each try, spread over the upper half so that those who failed together come back apart."""
+    ceiling_s = min(FIRST_DELAY_S * 2.0 ** min(tries - 1, 16), LONGEST_DELAY_S)
+    return ceiling_s * (0.5 + jitter / 2)
+
+
+def _too_long(wait_s: float, most_s: float) -> str:
+    return f"it asks to wait {wait_s:g} s, and no request waits longer than {most_s:g} s for that"

@@ -1,27 +1,30 @@
 """Which endpoint next?
 
 Each strategy picks one of the endpoints that may take a call now; the caller has left out those that are full, paused,
-dead or not allowed.
+out of their limits, over the budget, dead or not allowed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from operator import attrgetter
 from typing import Literal
 
 from synth_actors.policy.endpoints import EndpointState
+from synth_actors.policy.limits import Need
 
 StreamMode = Literal["auto", "always", "never"]
-Strategy = Callable[[Sequence[EndpointState]], EndpointState]
+Strategy = Callable[[Sequence[EndpointState], Need, float], EndpointState]
+"""Takes the endpoints, at least one, what the call needs, and the time."""
 
 
-def preference(open_ones: Sequence[EndpointState]) -> EndpointState:
+def preference(open_ones: Sequence[EndpointState], _need: Need, _now: float) -> EndpointState:
     """The first in the order that the user gave."""
     return min(open_ones, key=attrgetter("rank"))
 
 
-def least_loaded(open_ones: Sequence[EndpointState]) -> EndpointState:
+def least_loaded(open_ones: Sequence[EndpointState], _need: Need, _now: float) -> EndpointState:
     """The one with the smallest share of its places taken; without a limit of its own, the fewest calls in flight.
 
     Endpoints with and without a limit are compared by calls in flight.  Ties go to the preferred one.
@@ -31,7 +34,51 @@ def least_loaded(open_ones: Sequence[EndpointState]) -> EndpointState:
     return min(open_ones, key=lambda e: (e.in_flight, e.rank))
 
 
-STRATEGIES: dict[str, Strategy] = {"preference": preference, "least_loaded": least_loaded}
+def fastest(open_ones: Sequence[EndpointState], _need: Need, now: float) -> EndpointState:
+    """The one that is expected to give a good answer first; see `policy/pace.py`.
+
+    One that has not been tried, or not for long, gets a single call to be measured by.  While nothing is known of any,
+    they share the calls.
+    """
+    due = [e for e in open_ones if e.pace.is_due(now, e.in_flight)]
+    if due:
+        return min(due, key=attrgetter("rank"))
+    return min(open_ones, key=lambda e: (e.pace.expected_s(), e.in_flight, e.rank))
+
+
+def cheapest(open_ones: Sequence[EndpointState], need: Need, _now: float) -> EndpointState:
+    """The one at which such a call is expected to cost least; one without a price only when there is no other."""
+    learned = [tokens for e in open_ones if (tokens := e.limits.usual_output) is not None]
+    output_tokens = min(need.max_tokens, sum(learned) / len(learned)) if learned else float(need.max_tokens)
+    return min(open_ones, key=lambda e: (_expected_usd(e, need.input_tokens, output_tokens), e.in_flight, e.rank))
+
+
+def _expected_usd(endpoint: EndpointState, input_tokens: float, output_tokens: float) -> float:
+    price = endpoint.price
+    if price is None:
+        return inf
+    return (input_tokens * price.input_usd_per_mtok + output_tokens * price.output_usd_per_mtok) / 1e6
+
+
+def weighted(open_ones: Sequence[EndpointState], _need: Need, _now: float) -> EndpointState:
+    """In proportion to the weights, evenly mixed (smooth weighted round-robin, as nginx does it).
+
+    Who could not take a call is owed nothing afterwards.
+    """
+    for endpoint in open_ones:
+        endpoint.credit += endpoint.weight
+    chosen = max(open_ones, key=lambda e: (e.credit, -e.rank))
+    chosen.credit -= sum(endpoint.weight for endpoint in open_ones)
+    return chosen
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "preference": preference,
+    "least_loaded": least_loaded,
+    "fastest": fastest,
+    "cheapest": cheapest,
+    "weighted": weighted,
+}
 
 
 STREAMED_ABOVE_TOKENS = 1000

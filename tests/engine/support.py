@@ -31,7 +31,7 @@ def idle_problems(engine: Engine) -> list[str]:
         "flights": len(cache._flights),
         "flights under way": len(cache._under_way),
         "jobs": len(router._jobs),
-        "jobs in the backlog": len(router._backlog),
+        "jobs in the backlog": len(router._waiting),
         "attempts in flight": router.in_flight,
         "attempts in flight by endpoint": sum(endpoint.in_flight for endpoint in router.endpoints),
         "messages for the cache": wiring._cache_box.pending,

@@ -77,15 +77,8 @@ DEFAULTS: dict[type[pydantic.BaseModel], dict[str, Any]] = {
     },
 }
 LATER: list[tuple[type[pydantic.BaseModel], dict[str, Any]]] = [
-    (EngineConfig, {"routing": "fastest"}),
-    (EngineConfig, {"routing": "cheapest"}),
-    (EngineConfig, {"routing": "weighted"}),
     (CacheConfig, {"policy": "cost"}),
     (CacheConfig, {"path": "cache.db"}),
-    (Endpoint, {"provider": "local", "weight": 2.0}),
-    (Endpoint, {"provider": "local", "requests_per_minute": 5}),
-    (Endpoint, {"provider": "local", "input_tokens_per_minute": 5}),
-    (Endpoint, {"provider": "local", "output_tokens_per_minute": 5}),
 ]
 
 

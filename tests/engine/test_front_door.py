@@ -181,7 +181,7 @@ async def test_a_thousand_callers_that_cancel_continuously_overflow_nothing(
 
 
 async def test_requests_that_nobody_wants_any_more_do_not_pile_up_behind_one_that_waits(autojump_clock: Any) -> None:
-    provider = ScriptedProvider(lambda call: Step(fault=Fault.RATE_LIMITED, retry_after_s=1000.0))
+    provider = ScriptedProvider(lambda call: Step(fault=Fault.RATE_LIMITED, retry_after_s=500.0))
     config = EngineConfig(outage_patience_s=2000.0)
     async with open_engine(provider, config) as engine, trio.open_nursery() as nursery:
         nursery.start_soon(ask, engine, "refused", {})
@@ -190,7 +190,7 @@ async def test_requests_that_nobody_wants_any_more_do_not_pile_up_behind_one_tha
             with trio.move_on_after(0.001):
                 await engine.generate(str(number))
         await trio.testing.wait_all_tasks_blocked()
-        lanes = engine._wiring._router._backlog._lanes.values()
+        lanes = engine._wiring._router._waiting._line._lanes.values()
         assert sum(len(lane) for lane in lanes) < 100
         nursery.cancel_scope.cancel()
 

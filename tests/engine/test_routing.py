@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import trio
 import trio.testing
 
-from synth_actors import ConfigError, Endpoint, Engine, EngineConfig, open_engine
+from synth_actors import Endpoint, Engine, EngineConfig, open_engine
 from synth_actors.messages import SetConcurrencyCap
 from synth_actors.testing import ScriptedProvider, Step
 from tests.engine.support import assert_idle
@@ -77,12 +76,6 @@ async def test_the_least_loaded_endpoint_by_calls_when_one_has_no_limit(autojump
             nursery.start_soon(engine.generate, f"p{number}")
         await trio.testing.wait_all_tasks_blocked()
         assert (limited.active, free.active) == (11, 10)
-
-
-@pytest.mark.parametrize("routing", ["fastest", "cheapest", "weighted"])
-def test_a_strategy_that_comes_later_says_so(routing: Any) -> None:
-    with pytest.raises(ConfigError, match="comes in a later version"):
-        EngineConfig(routing=routing)
 
 
 async def test_never_more_calls_than_tokens(autojump_clock: Any) -> None:

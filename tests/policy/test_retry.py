@@ -28,6 +28,7 @@ PLAIN = Trial(
     others_left=False,
     others_open=False,
     some_left=True,
+    refusals=1,
     refused_for_s=0.0,
     patience_s=60.0,
     retry_after_s=None,
