@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ERROR_BYTES = 64 * 1024
 """So much of the body of an error is read: its status says what went wrong, its beginning says why."""
 
+ERROR_WITHIN_S = 5.0
+"""So long its body may take: a server that stalls there has said what counts."""
+
 LINGER_S = 0.5
 """How long the end of a body may follow its terminal event, so that the connection can be used again."""
 
@@ -86,10 +89,10 @@ async def read_events(
 
 
 async def read_error_body(response: httpx2.Response) -> object:
-    """What an error status came with, parsed if it is JSON; a connection that breaks meanwhile changes no status."""
+    """What an error status came with, parsed if it is JSON; a body that breaks off, stalls or never ends is no error."""
     held = bytearray()
     async with _chunks_of(response) as chunks:
-        with suppress(*TRANSPORT_ERRORS):
+        with trio.move_on_after(ERROR_WITHIN_S), suppress(*TRANSPORT_ERRORS):
             async for chunk in chunks:
                 held += chunk[:ERROR_BYTES]
                 if len(held) >= ERROR_BYTES:
