@@ -89,7 +89,7 @@ async def read_events(
 
 
 async def read_error_body(response: httpx2.Response) -> object:
-    """What an error status came with, parsed if it is JSON; a body that breaks off, stalls or never ends is no error."""
+    """What an error status came with, parsed if it is JSON; as much of it as came, also if it breaks off or stalls."""
     held = bytearray()
     async with _chunks_of(response) as chunks:
         with trio.move_on_after(ERROR_WITHIN_S), suppress(*TRANSPORT_ERRORS):
