@@ -15,15 +15,16 @@ from benchmarks.suites.goodput.scenarios import SCENARIOS, Goal, Scenario
 
 def goodput(concurrency: int) -> tuple[Case, ...]:  # noqa: ARG001  (a scenario says how many may be sent at once)
     """The suite: a case for each goal of each scenario."""
-    return tuple(
-        Case(
-            name=f"{scenario.name}: {goal.name}",
-            unit="share",
-            measure=partial(_measure, scenario, goal),
-            aim=goal.aim,
-        )
-        for scenario in SCENARIOS
-        for goal in scenario.goals
+    return tuple(case_of(scenario, goal) for scenario in SCENARIOS for goal in scenario.goals)
+
+
+def case_of(scenario: Scenario, goal: Goal) -> Case:
+    """One figure of the runs of `scenario`; the seed is the number of the repeat."""
+    return Case(
+        name=f"{scenario.name}: {goal.name}",
+        unit=f"of {goal.of}",
+        measure=partial(_measure, scenario, goal),
+        aim=goal.aim,
     )
 
 
