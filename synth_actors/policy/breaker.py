@@ -23,6 +23,9 @@ DOWN_SHARE = 0.5
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 PROBE_EVERY_S = 2.0
+LONGEST_PROBE_S = 3.0
+PROBE_GROWTH = 1.1
+"""While it is down, a probe goes first every 2 and later every 3 seconds: each is wasted, and a late one costs its rate."""
 
 
 class Breaker:
@@ -133,7 +136,8 @@ class Breaker:
         self._refuse(now, begun_at)
         if self._refusals < REFUSALS_TO_PAUSE and share <= DOWN_SHARE and not self._suspect:
             return False
-        length_s = min(max(PROBE_EVERY_S, retry_after_s or 0.0), LONGEST_RETRY_AFTER_S)
+        probe_s = min(PROBE_EVERY_S * PROBE_GROWTH ** min(self._pauses, 16), LONGEST_PROBE_S)
+        length_s = min(max(probe_s, retry_after_s or 0.0), LONGEST_RETRY_AFTER_S)
         return self._pause(now, length_s, begun_at, suspect=True)
 
     def failed(self, now: float, *, begun_at: float) -> bool:

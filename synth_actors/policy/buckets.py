@@ -57,6 +57,8 @@ class Bucket:
         return f"<Bucket {self._level:g}/{self.capacity:g} +{self.per_s:g}/s>"
 
 
+MARGIN_S = 0.1
+"""So much of the refill is left alone: calls that are sent one after the other may arrive at the same time."""
 LONG_RESET_S = 90.0
 """A bucket that takes longer than this to fill is not refilled by the minute, whatever its limit is called."""
 FOREIGN_WINDOW_S = 5.0
@@ -96,7 +98,7 @@ class ServerBucket:
         if remaining is None:
             return
         there = min(bucket.capacity, remaining + (now - begun_at) * bucket.per_s)
-        level = there - outstanding
+        level = there - outstanding - MARGIN_S * bucket.per_s
         if at_most and level > bucket.level(now):
             return
         self._error += level - bucket.level(now)

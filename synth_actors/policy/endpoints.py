@@ -227,7 +227,7 @@ class EndpointState:
         at_once, share = self.limits.at_once, 0.0
         self.limits.refused(call.ticket, call.limits, now, counted=False)
         self.pace.failed(now)
-        if at_once is not None:
+        if at_once is not None and not call.is_probe:  # a probe tells whether it is up, not how much it bears
             at_once.overloaded(now, begun_at=call.at)
             share = at_once.overloaded_share
         pauses = self.breaker.down(now, begun_at=call.at, retry_after_s=failure.retry_after_s, share=share)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from synth_actors.policy.breaker import FIRST_PAUSE_S, PROBE_EVERY_S
+from synth_actors.policy.breaker import FIRST_PAUSE_S, LONGEST_PROBE_S
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
@@ -44,7 +44,7 @@ class Closed:
         of 60 seconds is not given up in the second before one sees its end.
         """
         until = max(self.since + patience_s, self.excused_until + FIRST_PAUSE_S)
-        grace_s = PROBE_EVERY_S if PROBE_EVERY_S <= GRACE_SHARE * patience_s else 0.0
+        grace_s = LONGEST_PROBE_S if LONGEST_PROBE_S <= GRACE_SHARE * patience_s else 0.0
         return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
 
