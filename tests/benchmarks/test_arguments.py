@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.arguments import Arguments, parse
+from benchmarks.suites import SUITES
 
 ROOT = Path(__file__).resolve().parents[2]
 
+KNOWN = ", ".join(SUITES)
 WRONG = [
-    (["--suite", "enginge"], "--suite: unknown suite 'enginge'; known are engine"),
+    (["--suite", "enginge"], f"--suite: unknown suite 'enginge'; known are {KNOWN}"),
     (["--iterations", "0"], "--iterations: '0' is not valid: give a whole number from 1 to 1000"),
     (["--iterations", "-5"], "--iterations: '-5' is not valid: give a whole number from 1 to 1000"),
     (["--iterations", "many"], "--iterations: 'many' is not valid: give a whole number from 1 to 1000"),
@@ -42,7 +44,7 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(
 
 
 def test_without_arguments_every_suite_runs() -> None:
-    assert parse([]) == Arguments(suites=("engine",), iterations=5, concurrency=100, warmup=1, output=None)
+    assert parse([]) == Arguments(suites=tuple(SUITES), iterations=5, concurrency=100, warmup=1, output=None)
 
 
 def test_a_suite_named_twice_runs_once() -> None:
@@ -66,4 +68,4 @@ def test_the_command_itself_leaves_with_status_2_and_no_traceback() -> None:
     command = [sys.executable, "-m", "benchmarks", "--suite", "nonsense"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "benchmarks: --suite: unknown suite 'nonsense'; known are engine\n"
+    assert done.stderr == f"benchmarks: --suite: unknown suite 'nonsense'; known are {KNOWN}\n"

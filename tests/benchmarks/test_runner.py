@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from benchmarks.__main__ import main, make_report
@@ -65,8 +67,10 @@ async def test_callers_share_the_operations(callers: int, operations: int, each:
     assert counts == [each] * callers
 
 
-def test_every_case_runs_at_a_tiny_size() -> None:
-    arguments = parse(["--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)])
+def test_every_case_of_the_engine_suite_runs_at_a_tiny_size() -> None:
+    arguments = parse(
+        ["--suite", "engine", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]
+    )
     report = make_report(arguments, TINY, "--iterations 1")
     assert [row.name for row in report.rows] == [case.name for case in SUITES["engine"](TINY.concurrency)]
     assert all(row.value.min > 0 for row in report.rows)
@@ -76,8 +80,9 @@ def test_every_case_runs_at_a_tiny_size() -> None:
 
 def test_names_are_different_at_every_concurrency() -> None:
     for concurrency in (1, 2, 100):
-        names = [case.name for case in SUITES["engine"](concurrency)]
-        assert len(set(names)) == len(names)
+        for suite in SUITES.values():
+            names = [case.name for case in suite(concurrency)]
+            assert len(set(names)) == len(names)
 
 
 def test_aims_that_depend_on_the_concurrency_are_stated_only_where_they_were_set() -> None:
@@ -95,4 +100,4 @@ def test_help_names_the_suites(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0
-    assert "engine" in capsys.readouterr().out
+    assert set(SUITES) <= set(re.findall(r"\w+", capsys.readouterr().out))

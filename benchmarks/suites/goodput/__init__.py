@@ -20,12 +20,8 @@ def goodput(concurrency: int) -> tuple[Case, ...]:  # noqa: ARG001  (a scenario 
 
 def case_of(scenario: Scenario, goal: Goal) -> Case:
     """One figure of the runs of `scenario`; the seed is the number of the repeat."""
-    return Case(
-        name=f"{scenario.name}: {goal.name}",
-        unit=f"of {goal.of}",
-        measure=partial(_measure, scenario, goal),
-        aim=goal.aim,
-    )
+    measure = partial(_measure, scenario, goal)
+    return Case(name=f"{scenario.name}: {goal.name}", unit=f"of {goal.of}", measure=measure, aim=goal.aim)
 
 
 def _measure(scenario: Scenario, goal: Goal, load: Load) -> Measured:
