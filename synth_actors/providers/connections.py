@@ -17,7 +17,7 @@ import socket
 import ssl
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import httpcore2
 import trio
@@ -31,8 +31,9 @@ SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple
 class Connector(httpcore2.TrioBackend):
     """Opens TCP connections for httpx2's pool."""
 
-    def __init__(self) -> None:
-        self._opening = 0  # their sockets may not be there yet
+    _opening: ClassVar[int] = (
+        0  # by all of them: they share the files of the process; their sockets may not be there yet
+    )
 
     async def connect_tcp(
         self,
@@ -47,12 +48,12 @@ class Connector(httpcore2.TrioBackend):
         Raises:
             httpcore2.ConnectError: there is nobody, or this process may hardly open another file.
         """
-        self._opening += 1
+        Connector._opening += 1
         try:
-            check_open_files(self._opening)
+            check_open_files(Connector._opening)
             return Connection(await super().connect_tcp(host, port, timeout, local_address, socket_options))
         finally:
-            self._opening -= 1
+            Connector._opening -= 1
 
 
 class Connection(httpcore2.AsyncNetworkStream):
@@ -100,6 +101,8 @@ class Connection(httpcore2.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         """What httpx2 asks for by name."""
+        if info == "is_readable":  # which the pool asks of every idle connection for every request; `write` asks itself
+            return False
         return self._stream.get_extra_info(info)
 
 

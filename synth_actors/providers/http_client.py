@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from synth_actors.errors import ConfigError
-from synth_actors.providers.connections import Connector
+from synth_actors.providers.pool import Pool
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -39,19 +39,18 @@ def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as exc:
         raise ConfigError(f"endpoint {endpoint.name!r}: the proxy in the environment cannot be used: {exc}") from exc
-    _use_connector(client)
+    _use_own_pool(client, _certificates(endpoint))
     return client
 
 
-def _use_connector(client: httpx2.AsyncClient) -> None:
-    """Have direct connections opened by `Connector`.
+def _use_own_pool(client: httpx2.AsyncClient, certificates: ssl.SSLContext) -> None:
+    """Have direct connections held by `Pool`; those through a proxy are held as httpx2 does.
 
-    Only httpcore2, below, takes it as an argument.  To make its pool here, and a transport of it, would mean to map all
-    its errors and to choose among proxies as httpx2 does: more of what is not ours than these names.
+    httpx2 takes no pool, only a whole transport, and with one it no longer reads proxies from the environment.
     """
     direct = client._transport
     assert isinstance(direct, httpx2.AsyncHTTPTransport)
-    direct._pool._network_backend = Connector()
+    direct._pool = Pool(ssl_context=certificates, keepalive_s=KEEPALIVE_S)
 
 
 def _certificates(endpoint: Endpoint) -> ssl.SSLContext:

@@ -1,21 +1,23 @@
-"""Is a connection that the server has closed left alone, and are the last files of the process?"""
+"""Are connections used again, by many, and are those left alone that the server has closed?"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from synth_actors import Endpoint
 from synth_actors.providers.connections import RESERVED_FILES, open_files_limit
-from synth_actors.providers.http_client import open_client
+from synth_actors.providers.http_client import KEEPALIVE_S, open_client
+from synth_actors.providers.pool import MOST_REQUESTS
 
-AT_ONCE = 50
+AT_ONCE = 3 * MOST_REQUESTS + 4
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -25,20 +27,26 @@ class Crowded:
     def __init__(self) -> None:
         self.url = ""
         self.requests = 0
+        self.connections = 0
         self._open: set[trio.SocketStream] = set()
         self._all_here = trio.Event()
 
     async def handle(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
         self._open.add(stream)
-        try:
+        with suppress(trio.ClosedResourceError):
             while await stream.receive_some():  # a GET without a body comes in one piece
                 self.requests += 1
                 if self.requests == AT_ONCE:
                     self._all_here.set()
                 await self._all_here.wait()
                 await stream.send_all(ANSWER)
-        except trio.ClosedResourceError:
-            pass
+        self._open.discard(stream)
+        await stream.aclose()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
 
     def close_all(self) -> None:
         for stream in self._open:
@@ -63,27 +71,54 @@ def client_for(url: str) -> httpx2.AsyncClient:
     return open_client(Endpoint(provider="openai", model="any", base_url=url))
 
 
+async def ask(client: httpx2.AsyncClient, url: str) -> None:
+    assert (await client.get(url)).status_code == 200
+
+
+async def all_ask(client: httpx2.AsyncClient, url: str) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(AT_ONCE):
+            nursery.start_soon(ask, client, url)
+
+
 async def test_no_request_is_written_on_a_connection_that_was_closed_after_the_pool_had_looked_at_it() -> None:
     server = Crowded()
-    statuses: list[int] = []
-
-    async def ask(client: httpx2.AsyncClient, url: str) -> None:
-        statuses.append((await client.get(url)).status_code)
 
     async def close_all() -> None:
         server.close_all()
 
     with trio.fail_after(30):
         async with serving(server.handle) as url, client_for(url) as client:
-            async with trio.open_nursery() as nursery:
-                for _ in range(AT_ONCE):
-                    nursery.start_soon(ask, client, url)
+            await all_ask(client, url)
             async with trio.open_nursery() as nursery:  # the order of one turn is random: the closing is among them
                 for _ in range(AT_ONCE):
                     nursery.start_soon(ask, client, url)
                 nursery.start_soon(close_all)
-    assert statuses == [200] * 2 * AT_ONCE
     assert server.requests == 2 * AT_ONCE
+
+
+async def test_the_connections_of_many_are_used_again_by_as_many_and_closed_with_the_client() -> None:
+    server = Crowded()
+    with trio.fail_after(30):
+        async with serving(server.handle) as url:
+            async with client_for(url) as client:
+                for _ in range(3):
+                    await all_ask(client, url)
+                assert server.connections == server.open_connections == AT_ONCE
+            await trio.testing.wait_all_tasks_blocked()
+            assert server.open_connections == 0
+
+
+async def test_connections_that_only_a_crowd_needed_do_not_stay_when_it_has_gone(mock_clock: MockClock) -> None:
+    server = Crowded()
+    async with serving(server.handle) as url, client_for(url) as client:
+        await all_ask(client, url)
+        assert server.open_connections == AT_ONCE
+        mock_clock.jump(KEEPALIVE_S + 1)
+        for _ in range(AT_ONCE // MOST_REQUESTS):  # each closes one pool
+            await ask(client, url)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.open_connections == MOST_REQUESTS
 
 
 async def test_a_server_that_closes_every_new_connection_is_an_error_and_not_tried_for_ever() -> None:
@@ -110,7 +145,7 @@ async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_wit
 ) -> None:
     refusals: list[str] = []
 
-    async def ask(client: httpx2.AsyncClient, url: str) -> None:
+    async def try_to_ask(client: httpx2.AsyncClient, url: str) -> None:
         try:
             await client.get(url)
         except httpx2.ConnectError as exc:
@@ -120,7 +155,7 @@ async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_wit
     with trio.fail_after(30):
         async with serving(Crowded().handle) as url, client_for(url) as client, trio.open_nursery() as nursery:
             for _ in range(AT_ONCE - 1):
-                nursery.start_soon(ask, client, url)
+                nursery.start_soon(try_to_ask, client, url)
             await trio.testing.wait_all_tasks_blocked(0.1)  # those that got a connection are never answered
             nursery.cancel_scope.cancel()
     assert AT_ONCE // 2 <= len(refusals) < AT_ONCE - 1
