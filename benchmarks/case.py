@@ -24,8 +24,8 @@ class Load:
 class Measured:
     """One repeat of one case.
 
-    `bare` is the same work by a plain trio loop, done just before or after; `ideal` what no program can beat.  `beside`
-    are the figures of others, by name.
+    `bare` is the same work by a plain trio loop, done just before or after: of the bare provider, or of an SDK; `ideal`
+    what no program can beat.  `beside` are the figures of others, by name.
     """
 
     value: float
@@ -36,10 +36,13 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """At most, or at least, `limit`: for the value, its excess over the bare loop (`share`), its multiple of the ideal."""
+    """At most, or at least, `limit`: for the value, or for the value beside another figure of the same repeat.
+
+    `share` is the excess over the bare loop, `ratio` the multiple of it, `ideal` the multiple of the ideal.
+    """
 
     limit: float
-    of: Literal["value", "share", "ideal"] = "value"
+    of: Literal["value", "share", "ratio", "ideal"] = "value"
     at: Literal["most", "least"] = "most"
 
     def is_met(self, figure: float) -> bool:
@@ -51,6 +54,9 @@ class Aim:
         if self.of == "share":
             assert measured.bare is not None, "an aim for the share needs a bare figure"
             return measured.value - measured.bare
+        if self.of == "ratio":
+            assert measured.bare, "an aim for the ratio needs a bare figure"
+            return measured.value / measured.bare
         if self.of == "ideal":
             assert measured.ideal is not None, "an aim beside the ideal needs an ideal"
             return measured.value / measured.ideal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.result import Judged, Report, Row, Spread
 
-_AIMED_AT = {"value": "", "share": "above the bare loop ", "ideal": "times the ideal "}
+_AIMED_AT = {"value": "", "share": "above the bare loop ", "ratio": "times the bare loop ", "ideal": "times the ideal "}
 _SIDES = {"most": "<=", "least": ">="}
 
 
@@ -41,7 +41,7 @@ def _load(value: float | None) -> str:
 
 def _table(suite: str, rows: list[Row]) -> str:
     others = tuple(dict.fromkeys(name for row in rows for name in row.beside))
-    head = ("case", "unit", "median [min - max]", *(others or ("bare trio", "ratio")), "ideal", "aim", "met")
+    head = ("case", "unit", "median [min - max]", *(others or ("bare loop", "ratio")), "ideal", "aim", "met")
     lines = [f"## {suite}", "", _line(head), "|" + "---|" * len(head)]
     return "\n".join(lines + [_line(_cells(row, others)) for row in rows])
 

@@ -7,5 +7,6 @@ from typing import Final
 from benchmarks.case import Suite
 from benchmarks.suites.engine import engine
 from benchmarks.suites.goodput import goodput
+from benchmarks.suites.upstreams import upstreams
 
-SUITES: Final[dict[str, Suite]] = {"engine": engine, "goodput": goodput}
+SUITES: Final[dict[str, Suite]] = {"engine": engine, "goodput": goodput, "upstreams": upstreams}
