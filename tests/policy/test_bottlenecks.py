@@ -343,6 +343,11 @@ def test_every_fault_has_a_remedy_that_names_what_to_do(fault: Fault) -> None:
     assert len(finding.remedy) > 20
 
 
+def test_the_remedy_for_answers_that_are_too_long_names_their_bound() -> None:
+    finding = the("endpoint_fails", with_endpoints(HEALTHY, failing(100, too_large=50)))
+    assert "max_response_bytes" in finding.remedy
+
+
 def test_remedies_are_for_faults_that_exist() -> None:
     assert set(REMEDIES) == {fault.value for fault in Fault}
 

@@ -10,7 +10,7 @@ from synth_actors.providers.base import Fault
 from synth_actors.schema import output_of
 from synth_actors.types import NO_USAGE, Message, Request, Usage
 
-MAY_HAVE_COST = {Fault.FAILED, Fault.TIMED_OUT, Fault.OUTPUT_INVALID, Fault.BUG}
+MAY_HAVE_COST = {Fault.FAILED, Fault.TIMED_OUT, Fault.TOO_LARGE, Fault.OUTPUT_INVALID, Fault.BUG}
 
 
 class Prices:

@@ -18,6 +18,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "failed": "list a second endpoint after {name!r}, which fails {failed} of {attempts} calls",
         "timed_out": "Endpoint(name={name!r}, attempt_timeout_s={patience_s}) or more: whole answers took up to"
         " {slowest_s:.3g} s",
+        "too_large": "EngineConfig(max_response_bytes) up, or Request(max_tokens) down: answers of {name!r} are longer",
         "output_invalid": "{wanted}",
         "rejected": "the requests are wrong for {name!r}: see the error of one of them",
         "fatal": "check the key, the model and the quota of endpoint {name!r}",
