@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from tests.integration.support import LLMock, PromptServer
+from tests.integration.support import LimitedServer, LLMock, PromptServer
 from tests.servers import first_line, llama_server_url, llmock_url, running
 
 __all__ = ["llama_server_url", "llmock_url"]
@@ -37,3 +38,17 @@ def prompt_server(prompt_server_url: str) -> Iterator[PromptServer]:
     """The same, with its figures counted from here."""
     with httpx2.Client(base_url=prompt_server_url, timeout=10) as client:
         yield PromptServer(prompt_server_url, client)
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LimitedServer]]:
+    """Starts a server of `limited_server.py` with the options given, until the test has ended."""
+    program = str(Path(__file__).with_name("limited_server.py"))
+    with ExitStack() as stack:
+
+        def start(*options: str) -> LimitedServer:
+            folder = tmp_path_factory.mktemp("limited_server")
+            process = stack.enter_context(running([sys.executable, program, *options], folder))
+            return LimitedServer(first_line(process, folder))
+
+        yield start

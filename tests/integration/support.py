@@ -172,6 +172,17 @@ class PromptServer:
         return found
 
 
+class LimitedServer:
+    """The server of `limited_server.py`, started for one test."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def figures(self) -> dict[str, int]:
+        found: dict[str, int] = httpx2.get(f"{self.url}/figures", timeout=10).json()
+        return found
+
+
 class Llama:
     """The counters of llama.cpp's server since this was made."""
 
