@@ -28,13 +28,35 @@ _ADDRESS_WITHOUT_SCHEME = re.compile(r"@(?P<address>(localhost|[\w.-]+:\d+)(/.*)
 """Taken for a part of the model's name, it would send the prompts, and the key, to the provider's own service."""
 
 
-class Price(Validated):
-    """US dollars per million tokens."""
+class TokenPrices(Validated):
+    """US dollars per million tokens.  Those of the provider's prompt cache cost what input does, unless it is given."""
 
     input_usd_per_mtok: Real = Field(ge=0.0)
     output_usd_per_mtok: Real = Field(ge=0.0)
     cache_read_usd_per_mtok: Real = Field(default=0.0, ge=0.0)
     cache_write_usd_per_mtok: Real = Field(default=0.0, ge=0.0)
+
+    def model_post_init(self, _context: Any, /) -> None:
+        for name in {"cache_read_usd_per_mtok", "cache_write_usd_per_mtok"} - self.model_fields_set:
+            object.__setattr__(self, name, self.input_usd_per_mtok)
+
+
+class LongPromptPrices(TokenPrices):
+    """What a call costs, all of it, when its prompt has more than `above_tokens` tokens."""
+
+    above_tokens: Whole = Field(ge=1)
+
+
+class Price(TokenPrices):
+    """What an endpoint's tokens cost, and `source`, where that was read."""
+
+    long_prompts: tuple[LongPromptPrices, ...] = ()
+    source: str = ""
+
+    def at(self, prompt_tokens: float) -> TokenPrices:
+        """The prices of a call whose prompt has so many tokens, read from a cache or not."""
+        above = [tier for tier in self.long_prompts if prompt_tokens > tier.above_tokens]
+        return max(above, key=lambda tier: tier.above_tokens, default=self)
 
 
 class CacheConfig(Validated):

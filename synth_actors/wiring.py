@@ -35,14 +35,14 @@ from synth_actors.actors.router import RouterActor
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources
 from synth_actors.attempt_log import AttemptLog
-from synth_actors.config import Endpoint, EngineConfig, as_endpoint
+from synth_actors.config import Endpoint, EngineConfig, Price, as_endpoint
 from synth_actors.door import FrontDoor
 from synth_actors.errors import ConfigError
 from synth_actors.front import Front
 from synth_actors.messages import CloseRouter, Generate
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
-from synth_actors.policy.endpoints import EndpointState, Prices, Terms
+from synth_actors.policy.endpoints import EndpointState, Terms
 from synth_actors.policy.limits import PerMinute
 from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
 from synth_actors.policy.progress import Limits
@@ -262,7 +262,7 @@ def _shortest_timeout_s(endpoint: Endpoint) -> float:
     return min(endpoint.first_token_timeout_s, endpoint.idle_timeout_s, endpoint.attempt_timeout_s)
 
 
-def _terms(endpoint: Endpoint, provider: Provider, price: Prices | None, rank: int, most_at_once: int) -> Terms:
+def _terms(endpoint: Endpoint, provider: Provider, price: Price | None, rank: int, most_at_once: int) -> Terms:
     metering = provider.output_metering if isinstance(provider, RemoteProvider) else None
     most: float = inf if endpoint.max_concurrency is None else endpoint.max_concurrency
     return Terms(
@@ -283,7 +283,7 @@ def _terms(endpoint: Endpoint, provider: Provider, price: Prices | None, rank: i
     )
 
 
-def _line(endpoint: Endpoint, provider: Provider, price: Prices | None) -> Line:
+def _line(endpoint: Endpoint, provider: Provider, price: Price | None) -> Line:
     return Line(
         name=endpoint.name,
         provider=provider,
@@ -310,7 +310,7 @@ def _checked(given: str | Endpoint | Provider | Sequence[str | Endpoint | Provid
     return endpoints
 
 
-def _price(endpoint: Endpoint, config: EngineConfig) -> Prices | None:
+def _price(endpoint: Endpoint, config: EngineConfig) -> Price | None:
     price = price_of(endpoint)
     if price is None and config.budget_usd is not None:
         raise ConfigError(

@@ -18,10 +18,10 @@ from synth_actors.actors.checks import check_completion, check_error, check_text
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.attempt_log import AttemptLog
+from synth_actors.config import Price
 from synth_actors.errors import text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
-from synth_actors.policy.endpoints import Prices
 from synth_actors.policy.pricing import priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
@@ -37,7 +37,7 @@ class Line:
 
     name: str
     provider: Provider
-    price: Prices | None
+    price: Price | None
     is_remote: bool  # the router wants to know when an answer begins
     first_token_timeout_s: float
     idle_timeout_s: float

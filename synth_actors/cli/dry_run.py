@@ -58,7 +58,7 @@ def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:
             yield f"{endpoint.name}: cost unknown; give its price = {{...}} under [[endpoints]] in --config"
         else:
             over = f", more than the budget of ${budget:g}" if budget is not None and cost > budget else ""
-            about = f"about ${cost:.4f} if it makes all rows" if cost else "free"
+            about = f"about ${cost:.4f} if it makes all rows{_by(endpoint)}" if cost else "free"
             yield f"{endpoint.name}: {about}{over}"
 
 
@@ -67,3 +67,8 @@ def _cost(endpoint: Endpoint, tokens_in: int, tokens_out: int) -> float | None:
     if price is None:
         return None
     return (tokens_in * price.input_usd_per_mtok + tokens_out * price.output_usd_per_mtok) / 1e6
+
+
+def _by(endpoint: Endpoint) -> str:
+    price = price_of(endpoint)
+    return f" (prices: {price.source})" if price is not None and price.source else ""

@@ -13,6 +13,7 @@ from synth_actors.cli.settings import Settings
 from synth_actors.config import Endpoint
 from synth_actors.errors import ConfigError
 from synth_actors.providers.access import access_of
+from synth_actors.providers.prices import price_of
 
 MASK = "**********"
 _SECRET_NAME = re.compile(r"key|auth|secret|password|cookie|token", re.IGNORECASE)
@@ -35,7 +36,17 @@ def _endpoint(endpoint: Endpoint) -> str:
     except ConfigError as exc:
         return f"{text}\n# not usable as it is: {exc}"
     key = "with an API key" if access.key is not None else "without an API key"
-    return f"{text}\n# calls go to {_address(access.base_url)}, {key}"
+    return f"{text}\n# calls go to {_address(access.base_url)}, {key}{_price(endpoint)}"
+
+
+def _price(endpoint: Endpoint) -> str:
+    price = price_of(endpoint)
+    if endpoint.price is not None:
+        return ""
+    if price is None:
+        return "\n# its price is not known: give price = {input_usd_per_mtok = ..., output_usd_per_mtok = ...}"
+    per_mtok = f"${price.input_usd_per_mtok:g} in and ${price.output_usd_per_mtok:g} out per million tokens"
+    return f"\n# costs {per_mtok}, by {price.source}"
 
 
 def _table(head: str, model: BaseModel, leave_out: frozenset[str] | set[str] = frozenset()) -> str:

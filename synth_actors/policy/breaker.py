@@ -25,7 +25,7 @@ LONGEST_PAUSE_S = 30.0
 PROBE_EVERY_S = 2.0
 LONGEST_PROBE_S = 3.0
 PROBE_GROWTH = 1.1
-"""While it is down, a probe goes first every 2 and later every 3 seconds: each is wasted, and a late one costs its rate."""
+"""While it is down, a probe goes every 2, later every 3 seconds: each is wasted, and a late one costs until then."""
 
 
 class Breaker:

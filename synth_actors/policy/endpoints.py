@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Protocol
 
+from synth_actors.config import Price
 from synth_actors.policy.breaker import Breaker
 from synth_actors.policy.limits import NO_LIMITS, EndpointLimits, Need, PerMinute, Ticket
 from synth_actors.policy.pace import Pace
@@ -15,20 +16,6 @@ from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault, Metering, RateLimits
 from synth_actors.snapshot import EndpointSnapshot
 from synth_actors.types import NO_USAGE, Usage
-
-
-class Prices(Protocol):
-    """US dollars per million tokens."""
-
-    @property
-    def input_usd_per_mtok(self) -> float: ...
-    @property
-    def output_usd_per_mtok(self) -> float: ...
-    @property
-    def cache_read_usd_per_mtok(self) -> float: ...
-    @property
-    def cache_write_usd_per_mtok(self) -> float: ...
-
 
 _THE_REQUESTS_OWN = frozenset({Fault.REJECTED, Fault.OUTPUT_INVALID, Fault.SCHEMA_REFUSED, Fault.TOO_LARGE, Fault.BUG})
 """Faults that say nothing about the health of the endpoint."""
@@ -55,7 +42,7 @@ class Terms:
     rank: int  # place in the order of preference, from 0
     max_concurrency: int | None = None
     most_at_once: float = inf
-    price: Prices | None = None
+    price: Price | None = None
     weight: float = 1.0
     per_minute: PerMinute = NO_LIMITS
     metering: Metering | None = None

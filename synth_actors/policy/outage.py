@@ -44,7 +44,7 @@ class Closed:
         of 60 seconds is not given up in the second before one sees its end.
         """
         until = max(self.since + patience_s, self.excused_until + FIRST_PAUSE_S)
-        grace_s = LONGEST_PROBE_S if LONGEST_PROBE_S <= GRACE_SHARE * patience_s else 0.0
+        grace_s = LONGEST_PROBE_S if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
         return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
 

@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from synth_actors.policy.endpoints import Prices
+from synth_actors.config import Price
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD
 from synth_actors.providers.base import Fault
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Request, Usage
 
 
-def priced(usage: Usage, price: Prices | None) -> Usage:
+def priced(usage: Usage, price: Price | None) -> Usage:
     """`usage` with its dollars; None when the price is not known, or the provider does not know what was used."""
     if usage.cost_usd is None:
         return usage
     if price is None:
         used = usage.input_tokens or usage.output_tokens or usage.cache_read_tokens or usage.cache_write_tokens
         return _with_cost(usage, None if used else 0.0)
+    prices = price.at(usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens)
     micro_usd = (
-        usage.input_tokens * price.input_usd_per_mtok
-        + usage.output_tokens * price.output_usd_per_mtok
-        + usage.cache_read_tokens * price.cache_read_usd_per_mtok
-        + usage.cache_write_tokens * price.cache_write_usd_per_mtok
+        usage.input_tokens * prices.input_usd_per_mtok
+        + usage.output_tokens * prices.output_usd_per_mtok
+        + usage.cache_read_tokens * prices.cache_read_usd_per_mtok
+        + usage.cache_write_tokens * prices.cache_write_usd_per_mtok
     )
     return _with_cost(usage, micro_usd / 1e6)
 
@@ -51,16 +52,17 @@ _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What APIs call the bound of an answer, where `extra` or `extra_body` may set it past `Request.max_tokens`."""
 
 
-def upper_estimate_usd(request: Request, output: Output | None, price: Prices, extra_body: Mapping[str, Any]) -> float:
+def upper_estimate_usd(request: Request, output: Output | None, price: Price, extra_body: Mapping[str, Any]) -> float:
     """The most one call may cost: a token has at least one byte, and an answer at most `max_tokens` tokens."""
     texts = (request.prompt, request.messages, request.system, request.stop, request.extra)
     schema_bytes = len(output.tag) if output else 0
     input_bytes = len(repr(texts).encode()) + schema_bytes  # not as JSON, which cannot write everything that comes
-    input_usd = max(price.input_usd_per_mtok, price.cache_write_usd_per_mtok)
+    prices = price.at(input_bytes)
+    input_usd = max(prices.input_usd_per_mtok, prices.cache_write_usd_per_mtok, prices.cache_read_usd_per_mtok)
     extras = {**extra_body, **request.extra}
     output_tokens = max(request.max_tokens, *(_whole(extras.get(name)) for name in _LENGTHS))
     answers = max(1, _whole(extras.get("n")))
-    return (input_bytes * input_usd + answers * output_tokens * price.output_usd_per_mtok) / 1e6
+    return (input_bytes * input_usd + answers * output_tokens * prices.output_usd_per_mtok) / 1e6
 
 
 def _whole(value: object) -> int:

@@ -57,7 +57,8 @@ def _expected_usd(endpoint: EndpointState, input_tokens: float, output_tokens: f
     price = endpoint.price
     if price is None:
         return inf
-    return (input_tokens * price.input_usd_per_mtok + output_tokens * price.output_usd_per_mtok) / 1e6
+    prices = price.at(input_tokens)
+    return (input_tokens * prices.input_usd_per_mtok + output_tokens * prices.output_usd_per_mtok) / 1e6
 
 
 def weighted(open_ones: Sequence[EndpointState], _need: Need, _now: float) -> EndpointState:

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from synth_actors.config import LongPromptPrices, Price
 from synth_actors.policy.budget import Budget, Reservation
 from synth_actors.policy.pricing import known_cost_usd, priced, upper_estimate_usd
 from synth_actors.providers.base import Fault
@@ -13,11 +14,10 @@ from synth_actors.types import NO_USAGE, Message, Request, Usage
 MAY_HAVE_COST = {Fault.FAILED, Fault.TIMED_OUT, Fault.TOO_LARGE, Fault.OUTPUT_INVALID, Fault.BUG}
 
 
-class Prices:
-    input_usd_per_mtok = 1.0
-    output_usd_per_mtok = 10.0
-    cache_read_usd_per_mtok = 0.1
-    cache_write_usd_per_mtok = 2.0
+PRICE = Price(
+    input_usd_per_mtok=1.0, output_usd_per_mtok=10.0, cache_read_usd_per_mtok=0.1, cache_write_usd_per_mtok=2.0
+)
+LONG = {"above_tokens": 100_000, "input_usd_per_mtok": 5.0, "output_usd_per_mtok": 50.0}
 
 
 def test_without_a_limit_everything_is_granted() -> None:
@@ -62,7 +62,7 @@ def test_spent_and_reserved_never_pass_the_limit_and_nothing_stays_reserved() ->
 
 def test_the_price_of_every_kind_of_token() -> None:
     used = Usage(input_tokens=10**6, output_tokens=10**6, cache_read_tokens=10**6, cache_write_tokens=10**6)
-    assert priced(used, Prices()).cost_usd == 1.0 + 10.0 + 0.1 + 2.0
+    assert priced(used, PRICE).cost_usd == 1.0 + 10.0 + 0.1 + 2.0
     assert priced(used, None).cost_usd is None
     assert priced(Usage(), None).cost_usd == 0.0
 
@@ -77,19 +77,17 @@ def test_the_estimate_is_never_below_one_token_a_byte() -> None:
             size = len(text.encode("utf-8", "surrogatepass"))
             if request.messages:
                 size *= 3
-            assert (
-                upper_estimate_usd(request, output, Prices(), {}) >= ((size + len(output.tag)) * 2.0 + 7 * 10.0) / 1e6
-            )
+            assert upper_estimate_usd(request, output, PRICE, {}) >= ((size + len(output.tag)) * 2.0 + 7 * 10.0) / 1e6
 
 
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
 def test_an_answer_that_extra_parameters_lengthen_or_repeat_is_estimated_so(name: str) -> None:
-    plain = upper_estimate_usd(Request(prompt="p", max_tokens=100), None, Prices(), {})
+    plain = upper_estimate_usd(Request(prompt="p", max_tokens=100), None, PRICE, {})
     longer = Request(prompt="p", max_tokens=100, extra={name: 900})
-    assert upper_estimate_usd(longer, None, Prices(), {}) >= plain + 800 * 10.0 / 1e6
-    assert upper_estimate_usd(Request(prompt="p", max_tokens=100), None, Prices(), {name: 900, "n": 3}) >= 3 * 0.009
+    assert upper_estimate_usd(longer, None, PRICE, {}) >= plain + 800 * 10.0 / 1e6
+    assert upper_estimate_usd(Request(prompt="p", max_tokens=100), None, PRICE, {name: 900, "n": 3}) >= 3 * 0.009
     shorter = Request(prompt="p", max_tokens=100, extra={name: 5})
-    assert upper_estimate_usd(shorter, None, Prices(), {}) >= plain
+    assert upper_estimate_usd(shorter, None, PRICE, {}) >= plain
 
 
 def test_a_call_whose_cost_nobody_knows_is_counted_with_its_reserve() -> None:
@@ -102,3 +100,21 @@ def test_a_call_whose_cost_nobody_knows_is_counted_with_its_reserve() -> None:
         assert known == (None if fault in MAY_HAVE_COST else 0.0)
         assert known_cost_usd(Usage(output_tokens=5, cost_usd=2.0), fault) == 2.0
     assert known_cost_usd(NO_USAGE, None) == 0.0
+
+
+def test_what_is_not_said_about_a_prompt_cache_costs_what_input_costs() -> None:
+    price = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=10.0)
+    used = Usage(input_tokens=1_000_000, cache_read_tokens=1_000_000, cache_write_tokens=1_000_000)
+    assert priced(used, price).cost_usd == 3.0
+
+
+def test_a_long_prompt_has_its_own_price_in_the_bill_and_in_the_estimate() -> None:
+    price = PRICE.model_copy(update={"long_prompts": (LongPromptPrices(**LONG),)})
+    assert priced(Usage(input_tokens=100_000, output_tokens=100_000), price).cost_usd == pytest.approx(0.1 + 1.0)
+    assert priced(Usage(input_tokens=100_001, output_tokens=100_000), price).cost_usd == pytest.approx(
+        0.5 + 5.0, rel=1e-4
+    )
+    read = Usage(input_tokens=1, cache_read_tokens=100_000)
+    assert priced(read, price).cost_usd == pytest.approx(0.5, rel=1e-4), "what was read from a cache is prompt, too"
+    request = Request(prompt="x" * 100_001, max_tokens=100_000)
+    assert upper_estimate_usd(request, None, price, {}) >= 0.5 + 5.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -182,6 +183,7 @@ async def test_a_price_is_known_only_where_the_service_is(dialect: Dialect, monk
     known = price_of(Endpoint(provider=dialect.name, model=model))
     assert known is not None
     assert 0 < known.cache_read_usd_per_mtok < known.input_usd_per_mtok < known.output_usd_per_mtok
+    assert re.fullmatch(r"genai-prices [\d.]+, as valid on \d{4}-\d\d-\d\d", known.source)
     assert price_of(Endpoint(provider=dialect.name, model=model, base_url="http://127.0.0.1:1")) is None
     assert price_of(Endpoint(provider=dialect.name, model="never-heard-of-it")) is None
     own = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
@@ -199,3 +201,11 @@ def test_no_client_library_is_imported_before_it_is_used(dialect: Dialect) -> No
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_list_knows_what_long_prompts_cost() -> None:
+    price = price_of(Endpoint(provider="anthropic", model="claude-haiku-5-5"))
+    assert price is not None
+    (long_prompts,) = price.long_prompts
+    assert price.at(long_prompts.above_tokens).input_usd_per_mtok == price.input_usd_per_mtok
+    assert price.at(long_prompts.above_tokens + 1).input_usd_per_mtok > price.input_usd_per_mtok
