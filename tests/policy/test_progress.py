@@ -1,38 +1,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 import pytest
 
-from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.progress import Limits, Progress
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp, Verdict
 from synth_actors.providers.base import Fault
+from tests.policy.support import NEED, Told, close, endpoint
 
 TWO = frozenset({"one", "two"})
 LIMITS = Limits(max_attempts=6, patience_s=60.0, shortest_timeout_s=5.0, jitter=lambda: 1.0)
 
 
-@dataclass
-class Told:
-    """What the attempt that failed last tells."""
-
-    truncated: bool = False
-    retry_after_s: float | None = None
-
-
 def verdict(progress: Progress, fault: Fault, now: float = 0.0, *, closed: Collection[str] = ()) -> Verdict:
     """The verdict where all endpoints but the `closed` ones are open."""
-    endpoints = {name: endpoint(name, now, is_closed=name in closed) for name in progress.allowed}
-    return progress.verdict(fault, Told(), endpoints, LIMITS, now)
-
-
-def endpoint(name: str, now: float, *, is_closed: bool) -> EndpointState:
-    state = EndpointState(name=name, model="m", rank=0, max_concurrency=None, price=None)
-    if is_closed:
-        state.breaker.refused(now, begun_at=now, was_probe=False, retry_after_s=100.0)
-    return state
+    endpoints = {name: endpoint(name) for name in progress.allowed}
+    for name in closed:
+        close(endpoints[name], now)
+    return progress.verdict(fault, Told(), NEED, endpoints, LIMITS, now)
 
 
 def test_a_request_may_go_anywhere_it_is_allowed() -> None:
@@ -61,24 +47,43 @@ def test_where_it_was_rejected_it_does_not_go_again(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize("fault", [*REFUSED_BEFORE_WORK, Fault.SCHEMA_REFUSED])
-def test_a_refusal_bars_no_endpoint_and_spends_nothing(fault: Fault) -> None:
+def test_a_refusal_spends_nothing(fault: Fault) -> None:
     progress = Progress(TWO)
     for _ in range(50):
         progress.note(fault, "one", 0.0)
-    assert progress.places() == TWO
     progress.note(Fault.FAILED, "one", 0.0)
     assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5)
 
 
-def test_patience_counts_from_the_first_refusal_in_a_row() -> None:
+@pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
+def test_after_a_refusal_it_goes_elsewhere_until_all_are_free_to_try_again(fault: Fault) -> None:
     progress = Progress(TWO)
-    progress.note(Fault.RATE_LIMITED, "one", 0.0)
-    progress.note(Fault.RATE_LIMITED, "one", 59.0)
-    assert verdict(progress, Fault.RATE_LIMITED, 59.0) == Again(0.0)
-    assert verdict(progress, Fault.RATE_LIMITED, 61.0) == GiveUp()
-    progress.note(Fault.FAILED, "one", 62.0)  # it was let in
-    progress.note(Fault.RATE_LIMITED, "one", 63.0)
-    assert verdict(progress, Fault.RATE_LIMITED, 63.0) == Again(0.0)
+    progress.note(fault, "one", 0.0)
+    assert progress.places() == {"two"}
+    assert verdict(progress, fault) == Elsewhere(0.5)
+    progress.note(fault, "two", 0.0)
+    assert progress.places() == TWO
+    assert verdict(progress, fault) == Again(1.0), "both have refused it"
+    progress.start_over()
+    assert progress.untried() == TWO
+
+
+def test_a_schema_that_was_refused_is_asked_for_again_at_the_same_place() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.SCHEMA_REFUSED, "one", 0.0)
+    assert progress.places() == TWO
+
+
+def test_patience_counts_from_the_first_refusal_in_a_row() -> None:
+    alone = Progress(frozenset({"one"}))
+    alone.note(Fault.RATE_LIMITED, "one", 0.0)
+    alone.note(Fault.RATE_LIMITED, "one", 59.0)
+    assert verdict(alone, Fault.RATE_LIMITED, 59.0) == Again(1.0)
+    assert verdict(alone, Fault.RATE_LIMITED, 60.0) == GiveUp()
+    alone.note(Fault.FAILED, "one", 62.0)  # it was let in
+    alone.note(Fault.RATE_LIMITED, "one", 63.0)
+    assert verdict(alone, Fault.RATE_LIMITED, 63.0) == Again(0.5)
+    assert verdict(alone, Fault.RATE_LIMITED, 122.875) == Again(0.125)
 
 
 def test_attempts_and_invalid_outputs_are_counted() -> None:
