@@ -201,11 +201,3 @@ def test_no_client_library_is_imported_before_it_is_used(dialect: Dialect) -> No
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_the_list_knows_what_long_prompts_cost() -> None:
-    price = price_of(Endpoint(provider="anthropic", model="claude-haiku-5-5"))
-    assert price is not None
-    (long_prompts,) = price.long_prompts
-    assert price.at(long_prompts.above_tokens).input_usd_per_mtok == price.input_usd_per_mtok
-    assert price.at(long_prompts.above_tokens + 1).input_usd_per_mtok > price.input_usd_per_mtok
