@@ -165,12 +165,19 @@ class SimulatedProvider:
         finally:
             self._gate.leave(max(0, call.request.max_tokens - fate.made_tokens), self.elapsed_s())
         usage = Usage(input_tokens=fate.input_tokens, output_tokens=fate.output_tokens)
-        if fate.breaks:
-            self.counts.failed += 1
-            raise ProviderError(Fault.FAILED, "simulated: internal error", status=500, usage=usage)
+        self._check_end(call, fate, text, usage)
         self.counts.completed += 1
         self.counts.busy_s += fate.work_s
         return Completion(text=text, stop_reason="max_tokens" if fate.is_cut else "end", usage=usage)
+
+    def _check_end(self, call: Call, fate: Fate, text: str, usage: Usage) -> None:
+        """Raises what went wrong with an answer that was made and is paid."""
+        if fate.breaks:
+            self.counts.failed += 1
+            raise ProviderError(Fault.FAILED, "simulated: internal error", status=500, usage=usage)
+        if len(text.encode()) > call.max_response_bytes:
+            self.counts.failed += 1
+            raise ProviderError(Fault.TOO_LARGE, f"simulated: more than {call.max_response_bytes} bytes", usage=usage)
 
     async def _answer(self, call: Call, emit: Emit | None, fate: Fate) -> str:
         accepted_at = trio.current_time()

@@ -132,7 +132,7 @@ def test_a_client_that_is_only_refused_is_stopped(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_case_shows_the_engine_beside_everybody_else() -> None:
-    scenario = replace(small(SCENARIOS[0]), duration_s=20.0)
+    scenario = replace(small(SCENARIOS[0]), duration_s=8.0)
     case = case_of(scenario, scenario.goals[0])
     measured = case.measure(Load(repeat=2))
     assert case.name == f"{scenario.name}: {scenario.goals[0].name}"

@@ -21,6 +21,7 @@ from synth_actors.testing import (
     Pace,
     SimulatedProvider,
     Trouble,
+    check_provider,
     simulate,
 )
 from synth_actors.types import Usage
@@ -71,6 +72,20 @@ class Taping:
 def test_it_is_a_remote_provider() -> None:
     assert isinstance(SimulatedProvider(), RemoteProvider)
     assert SimulatedProvider(HiddenLimits(tokens_per_minute=5)).output_metering == "reserve"
+
+
+@pytest.mark.parametrize(
+    "hidden", [HiddenLimits(output_tokens_per_minute=60_000), HiddenLimits(tokens_per_minute=60_000)]
+)
+async def test_it_keeps_the_promises_of_a_provider(hidden: HiddenLimits, autojump_clock: Any) -> None:
+    await check_provider(SimulatedProvider(hidden, STEADY))
+
+
+async def test_an_answer_beyond_the_bound_fails_and_is_charged(autojump_clock: Any) -> None:
+    provider = SimulatedProvider(pace=STEADY)
+    error = await failure(provider, Call(request=call().request, json_schema=None, max_response_bytes=31))
+    assert (error.fault, error.usage.output_tokens, provider.counts.failed) == (Fault.TOO_LARGE, 8, 1)
+    await provider.generate(Call(request=call().request, json_schema=None, max_response_bytes=32), None)
 
 
 async def test_a_call_takes_as_long_as_its_parts(autojump_clock: Any) -> None:
