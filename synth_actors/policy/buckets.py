@@ -92,7 +92,7 @@ class ServerBucket:
         `at_most`: others that were sent with it have told already, and the lowest level holds.
         """
         bucket, remaining = self.bucket, allowance.remaining
-        if allowance.limit is not None:
+        if allowance.limit:  # a limit of 0 would never be ready again, and no header would correct it
             self._per_s = _refill_per_s(allowance.limit, remaining, allowance.reset_s)
             bucket.resize(allowance.limit, self._own_per_s, now)
         if remaining is None:

@@ -21,17 +21,17 @@ FAILURE_COST_S = 1.0
 class Pace:
     """The pace of one endpoint.  Times are monotonic seconds, given from outside."""
 
-    __slots__ = ("_at", "_good_share", "_last_begun_at", "service_s")
+    __slots__ = ("_at", "_good_share", "last_begun_at", "service_s")
 
     def __init__(self) -> None:
         self.service_s: float | None = None  # None until a call was answered
         self._good_share = 1.0
         self._at = -inf
-        self._last_begun_at = -inf
+        self.last_begun_at = -inf  # of the newest call
 
     def begin(self, now: float) -> None:
         """A call is sent."""
-        self._last_begun_at = now
+        self.last_begun_at = now
 
     def answered(self, service_s: float, now: float) -> None:
         """A call was answered after `service_s`."""
@@ -57,7 +57,7 @@ class Pace:
 
     def is_due(self, now: float, in_flight: int) -> bool:
         """Whether it is time to see how it does: nothing is under way there, and nothing was sent to it for long."""
-        return not in_flight and now - self._last_begun_at >= TRY_AGAIN_S
+        return not in_flight and now - self.last_begun_at >= TRY_AGAIN_S
 
     def _weight(self, now: float) -> float:
         elapsed_s, self._at = now - self._at, now

@@ -37,12 +37,12 @@ def least_loaded(open_ones: Sequence[EndpointState], _need: Need, _now: float) -
 def fastest(open_ones: Sequence[EndpointState], _need: Need, now: float) -> EndpointState:
     """The one that is expected to give a good answer first; see `policy/pace.py`.
 
-    One that has not been tried, or not for long, gets a single call to be measured by.  While nothing is known of any,
-    they share the calls.
+    One that has not been tried, or not for long, gets a single call to be measured by, the longest forgotten first.
+    While nothing is known of any, they share the calls.
     """
     due = [e for e in open_ones if e.pace.is_due(now, e.in_flight)]
     if due:
-        return min(due, key=attrgetter("rank"))
+        return min(due, key=lambda e: (e.pace.last_begun_at, e.rank))
     return min(open_ones, key=lambda e: (e.pace.expected_s(), e.in_flight, e.rank))
 
 
