@@ -54,7 +54,8 @@ class Begun:
     """One call at an endpoint, from dispatch until its end."""
 
     at: float
-    ticket: Ticket
+    need: Need
+    ticket: Ticket | None
     is_probe: bool
     limits: RateLimits | None = None  # what the headers of its answer say
     is_let_in: bool = False
@@ -131,15 +132,15 @@ class EndpointState:
         self.in_flight += 1
         self.attempts += 1
         self.pace.begin(now)
-        return Begun(now, self.limits.begin(need, now), is_probe=self.breaker.begin(now))
+        return Begun(now, need, self.limits.begin(need, now), is_probe=self.breaker.begin(now))
 
     def let_in(self, call: Begun, ttft_s: float | None, now: float) -> None:
         """It was let in: its first token is there, or its end."""
         if call.is_let_in:
             return
         call.is_let_in = True
-        self.limits.heard(call.ticket, call.limits, now)
         self.breaker.let_in(begun_at=call.at)
+        self.limits.heard(call.ticket, call.limits, now)
         if self.limits.at_once is not None:
             self.limits.at_once.let_in(now, begun_at=call.at, in_flight=self.in_flight, ttft_s=ttft_s)
 
@@ -201,7 +202,7 @@ class EndpointState:
     def _limited(self, call: Begun, failure: FailedCall, now: float) -> None:
         limits, at_once = self.limits, self.limits.at_once
         limits.refused(call.ticket, call.limits, now, counted=True)
-        used_up = limits.is_used_up(call.limits, call.ticket.need)
+        used_up = limits.is_used_up(call.limits, call.need)
         pauses = self.breaker.limited(now, begun_at=call.at, retry_after_s=failure.retry_after_s, used_up=used_up)
         if at_once is None or used_up:  # how many were at once is not what was wrong
             return

@@ -28,6 +28,8 @@ from synth_actors.types import NO_USAGE, Request, Usage
 CHARS_PER_TOKEN = 4.0
 """Until the endpoint has counted some prompts."""
 BURST_S = 0.1
+MOST_BURSTS = 600
+"""At most a minute's worth is remembered: a server may cease to say anything."""
 LEARNED_SHARE = 0.05
 """How far one call moves what is expected of the next."""
 
@@ -129,11 +131,15 @@ class Ticket:
 
 
 class EndpointLimits:
-    """The limits of one endpoint.  Without `metering` it is not in front of a server: it takes what it is given."""
+    """The limits of one endpoint.
+
+    Without `metering` it is not in front of a server: it takes what it is given, and headers are not heard.
+    """
 
     __slots__ = (
         "_buckets",
         "_bursts",
+        "_counts",
         "_fixed",
         "_input_ratio",
         "_meters",
@@ -157,8 +163,9 @@ class EndpointLimits:
         )
         self._buckets = {kind: Bucket(most, now) for kind, most in wanted if most is not None}
         self.named: dict[Kind, ServerBucket] = {}  # by the server
+        self._counts = metering is not None or bool(self._buckets)  # else what is sent need not be counted
         first = Burst(0, -inf, Taken(), Taken())
-        self._bursts: deque[Burst] = deque([first])  # from the newest one on whose headers were heard
+        self._bursts = deque([first], maxlen=MOST_BURSTS)  # from the newest one on whose headers were heard
         self._output = 0.0  # metered: made by all calls so far, and expected of those under way
         self._output_done = 0.0  # made by those that have ended
         self._input_ratio = 1.0  # tokens that the server counted, over those reckoned
@@ -223,8 +230,10 @@ class EndpointLimits:
 
     # ------------------------------------------------------------------------------------------------ a call's way
 
-    def begin(self, need: Need, now: float) -> Ticket:
-        """A call is sent."""
+    def begin(self, need: Need, now: float) -> Ticket | None:
+        """A call is sent; None, which all that follows take, when there is nothing to count."""
+        if not self._counts:
+            return None
         taken = Taken(1.0, self._input_of(need), self.output_of(need))
         burst = self._bursts[-1]
         if now - burst.began_at > BURST_S:
@@ -236,9 +245,9 @@ class EndpointLimits:
         self._take(taken, now)
         return Ticket(now, need, taken, burst, self._output_done)
 
-    def heard(self, ticket: Ticket, limits: RateLimits | None, now: float) -> None:
+    def heard(self, ticket: Ticket | None, limits: RateLimits | None, now: float) -> None:
         """Its answer has begun; `limits` is what the headers say, if anything.  A second time says nothing new."""
-        if ticket.is_heard:
+        if ticket is None or ticket.is_heard:
             return
         ticket.is_heard = True
         burst, bursts = ticket.burst, self._bursts
@@ -259,12 +268,14 @@ class EndpointLimits:
         elif allowance.limit:
             self.named[kind] = ServerBucket(allowance, outstanding, ticket.at, now)
 
-    def refused(self, ticket: Ticket, limits: RateLimits | None, now: float, *, counted: bool) -> None:
+    def refused(self, ticket: Ticket | None, limits: RateLimits | None, now: float, *, counted: bool) -> None:
         """It was refused before work: nothing was used.
 
         `counted`: the request may have been counted.  Where the server names a limit its headers will tell; where only
         the configuration does, it stays taken.
         """
+        if ticket is None:
+            return
         taken, nothing = ticket.taken, Taken()
         back = Taken(-taken.requests, -taken.input, -taken.output)
         for kind, bucket in self._buckets.items():
@@ -276,12 +287,14 @@ class EndpointLimits:
         self._output -= taken.output
         self.heard(ticket, limits, now)
 
-    def ended(self, ticket: Ticket, usage: Usage, now: float) -> None:
+    def ended(self, ticket: Ticket | None, usage: Usage, now: float) -> None:
         """It ended after it was let in; what is not known to be used counts as expected.
 
         A server that names its limits knew its input when it told of it.  Of metered output it only knew what was made
         until then: what is expected stands in the level, and is corrected.
         """
+        if ticket is None:
+            return
         taken, more = ticket.taken, Taken()
         if usage is not NO_USAGE and usage.cost_usd is not None:
             more.input = usage.input_tokens + usage.cache_write_tokens - taken.input
@@ -293,8 +306,10 @@ class EndpointLimits:
         self._output += more.output
         self._output_done += taken.output + more.output
 
-    def learn(self, ticket: Ticket, usage: Usage) -> None:
+    def learn(self, ticket: Ticket | None, usage: Usage) -> None:
         """A whole answer tells what to expect of the next."""
+        if ticket is None:
+            return
         need = ticket.need
         if need.input_tokens and usage.input_tokens:
             seen = (usage.input_tokens + usage.cache_write_tokens) / need.input_tokens
