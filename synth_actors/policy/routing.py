@@ -43,7 +43,7 @@ def fastest(open_ones: Sequence[EndpointState], _need: Need, now: float) -> Endp
     due = [e for e in open_ones if e.pace.is_due(now, e.in_flight)]
     if due:
         return min(due, key=lambda e: (e.pace.last_begun_at, e.rank))
-    return min(open_ones, key=lambda e: (e.pace.expected_s(), e.in_flight, e.rank))
+    return min(open_ones, key=lambda e: (e.pace.expected_s(), e.pace.error_share, e.in_flight, e.rank))
 
 
 def cheapest(open_ones: Sequence[EndpointState], need: Need, _now: float) -> EndpointState:
