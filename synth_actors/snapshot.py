@@ -66,8 +66,8 @@ class RateLimitSnapshot:
 class EndpointSnapshot:
     """One endpoint: what it was given and what came back.  `cost_usd` is None once an unpriced call was made.
 
-    `concurrency_limit` is how many calls it may have at once at the moment, as its answers have shown, None for any
-    number.  `rate_limits` are those of the configuration and those that the server names: "requests", "input_tokens",
+    `concurrency_limit` is how many calls it may have at once at the moment, None for any number; `is_limit_found` says
+    that its answers have shown that more would be too many.  `rate_limits` are those of the configuration and those that the server names: "requests", "input_tokens",
     "output_tokens", "tokens" (of both kinds).
     """
 
@@ -77,6 +77,7 @@ class EndpointSnapshot:
     in_flight: int = 0
     max_concurrency: int | None = None
     concurrency_limit: int | None = None
+    is_limit_found: bool = False
     rate_limits: Mapping[str, RateLimitSnapshot] = field(default_factory=dict)
     attempts: int = 0
     successes: int = 0

@@ -56,6 +56,11 @@ class AdaptiveLimit:
         self._outcomes: deque[bool] = deque(maxlen=OUTCOMES)  # whether a call was refused as overloaded
         self._overloads = 0
 
+    @property
+    def is_found(self) -> bool:
+        """Whether something has shown that more would be too many; before that the limit only was not yet higher."""
+        return not self._slow_start
+
     def let_in(self, now: float, *, begun_at: float, in_flight: int, ttft_s: float | None) -> None:
         """A call dispatched at `begun_at` was let in; `in_flight` counts it too."""
         self._before = None

@@ -231,6 +231,7 @@ class EndpointState:
             in_flight=self.in_flight,
             max_concurrency=self.max_concurrency,
             concurrency_limit=None if self.limits.limit == inf else int(self.limits.limit),
+            is_limit_found=self.limits.at_once is not None and self.limits.at_once.is_found,
             rate_limits=self.limits.snapshot(now),
             attempts=self.attempts,
             successes=self.successes,

@@ -19,6 +19,7 @@ from synth_actors.snapshot import (
     Finding,
     LatencySummary,
     MemorySnapshot,
+    RateLimitSnapshot,
     RouterSnapshot,
     Snapshot,
 )
@@ -235,6 +236,17 @@ def test_a_queue_before_endpoints_with_a_smaller_limit_is_no_reason_to_raise_the
         with_router(LONG_QUEUE, max_concurrency=100, concurrency_cap=100), endpoint(max_concurrency=5)
     )
     assert the("requests_wait", narrow).remedy == "Endpoint(name='a', max_concurrency=5 -> 20)"
+
+
+def test_where_the_server_sets_the_pace_no_setting_is_raised() -> None:
+    used_up = endpoint("a", rate_limits={"requests": RateLimitSnapshot(per_minute=1000.0, remaining=3.0)})
+    remedy = the("requests_wait", with_endpoints(LONG_QUEUE, used_up)).remedy
+    assert remedy.startswith("endpoint 'a' uses all of its 1000 requests a minute: ask the provider for more")
+    narrow = endpoint("a", concurrency_limit=7, is_limit_found=True)
+    remedy = the("requests_wait", with_endpoints(LONG_QUEUE, narrow)).remedy
+    assert remedy.startswith("endpoint 'a' works on 7 calls at once, as its answers show: ")
+    growing = endpoint("a", concurrency_limit=7)
+    assert "max_concurrency" in the("requests_wait", with_endpoints(LONG_QUEUE, growing)).remedy
 
 
 def test_the_highest_concurrency_has_another_remedy() -> None:

@@ -129,6 +129,8 @@ def _more_places(snapshot: Snapshot, limits: Thresholds) -> str:
     """What to set so that requests wait less: the engine's limit, an endpoint's own, or both."""
     if _is_refused(snapshot, limits):
         return "list a second endpoint: the present ones refuse calls, more at once would be refused as well"
+    if (pace := _pace_of_servers(snapshot, limits)) is not None:
+        return f"{pace}: ask the provider for more, or list a second endpoint"
     engine, endpoints = snapshot.router.max_concurrency, _places_of_endpoints(snapshot)
     wanted = _places_wanted(snapshot, engine if endpoints is None else min(engine, endpoints), limits)
     remedies = []
@@ -139,6 +141,22 @@ def _more_places(snapshot: Snapshot, limits: Thresholds) -> str:
         now = largest.max_concurrency or 0
         remedies.append(f"Endpoint(name={largest.name!r}, max_concurrency={now} -> {now + wanted - endpoints})")
     return " and ".join(remedies) or "run a second process: this engine has as many places as it can"
+
+
+def _pace_of_servers(snapshot: Snapshot, limits: Thresholds) -> str | None:
+    """What the servers allow, when that is less than the settings do; None when more places might help."""
+    for endpoint in snapshot.router.endpoints.values():
+        for name, limit in endpoint.rate_limits.items():
+            if limit.remaining < limits.used_up_share * limit.per_minute:
+                return (
+                    f"endpoint {endpoint.name!r} uses all of its {limit.per_minute:g} {name.replace('_', ' ')} a minute"
+                )
+        most = endpoint.max_concurrency or snapshot.router.max_concurrency
+        if endpoint.is_limit_found and endpoint.concurrency_limit is not None and endpoint.concurrency_limit < most:
+            return (
+                f"endpoint {endpoint.name!r} works on {endpoint.concurrency_limit} calls at once, as its answers show"
+            )
+    return None
 
 
 def _places_of_endpoints(snapshot: Snapshot) -> int | None:

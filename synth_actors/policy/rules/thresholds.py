@@ -21,6 +21,7 @@ class Thresholds:
     saturated_share: float = 0.95  # of the places that are taken
     backlog_ratio: Levels = (0.25, 1.0, 10.0, 100.0)  # waiting requests for each place
     largest_raise: float = 10.0  # times the present setting; further steps need new figures
+    used_up_share: float = 0.05  # of a limit per minute: with less than that left, it sets the pace
     memory_share: Levels = (0.88, 0.92, 0.96, 1.0)  # of the limit
     memory_aim: float = 0.75  # of the limit, after the remedy
     cache_share: float = 0.5  # of what was allocated since opening
