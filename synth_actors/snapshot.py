@@ -67,8 +67,8 @@ class EndpointSnapshot:
     """One endpoint: what it was given and what came back.  `cost_usd` is None once an unpriced call was made.
 
     `concurrency_limit` is how many calls it may have at once at the moment, None for any number; `is_limit_found` says
-    that its answers have shown that more would be too many.  `rate_limits` are those of the configuration and those that the server names: "requests", "input_tokens",
-    "output_tokens", "tokens" (of both kinds).
+    that its answers have shown that more would be too many.  `rate_limits` are those of the configuration and those
+    that the server names: "requests", "input_tokens", "output_tokens", "tokens" (of both kinds).
     """
 
     name: str

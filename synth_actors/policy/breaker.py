@@ -7,7 +7,8 @@ and a call that was let in ends a row, if it began after the row did:
   limit is used up, as the server says, or when the next call that was sent is refused, too.
 - *down* (529, 503, no connection): it pauses after `REFUSALS_TO_PAUSE`, or when more than half of the last calls were
   refused; then one probe goes every `PROBE_EVERY_S`.
-- *failing* (after acceptance, perhaps paid): it pauses after `FAILURES_TO_PAUSE`, each time twice as long.
+- *failing* (after acceptance, perhaps paid): it pauses after `FAILURES_TO_PAUSE`, each time twice as long, up to
+  `LONGEST_PROBE_S`.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Breaker:
         self._failures += 1
         if self._failures < FAILURES_TO_PAUSE and not self._suspect:
             return False
-        return self._pause(now, self._backoff_s(), begun_at, suspect=True)
+        return self._pause(now, min(self._backoff_s(), LONGEST_PROBE_S), begun_at, suspect=True)
 
     def died(self, reason: str) -> None:
         """No call will ever succeed here: wrong key, unknown model, quota used up."""

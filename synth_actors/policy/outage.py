@@ -12,7 +12,7 @@ from synth_actors.policy.limits import Need
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault
 
-GRACE_SHARE = 0.05
+GRACE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Closed:
         of 60 seconds is not given up in the second before one sees its end.
         """
         until = max(self.since + patience_s, self.excused_until + FIRST_PAUSE_S)
-        grace_s = LONGEST_PROBE_S if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
+        grace_s = GRACE_SHARE * patience_s if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
         return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
 

@@ -119,6 +119,7 @@ class Progress:
                 patience_s=limits.patience_s,
                 retry_after_s=call.retry_after_s,
                 jitter=limits.jitter(),
+                all_closed=bool(alive) and all(endpoints[name].breaker.is_closed(now) for name in alive),
             )
         )
 

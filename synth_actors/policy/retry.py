@@ -71,6 +71,7 @@ class Trial:
     patience_s: float
     retry_after_s: float | None
     jitter: float
+    all_closed: bool = False  # every endpoint that may still serve it is paused, or being tried
 
 
 def judge(trial: Trial) -> Verdict:
@@ -119,6 +120,8 @@ def _after_failure(trial: Trial) -> Verdict:
         return GiveUp()
     if trial.others_open:  # a closed one is no better than another try here
         return Elsewhere()
+    if trial.all_closed:  # it waits in line, with its patience, and the endpoint says when it goes
+        return Again(0.0)
     return Again(_backoff_s(trial.spent, trial.jitter))
 
 

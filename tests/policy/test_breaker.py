@@ -12,7 +12,6 @@ from synth_actors.policy.breaker import (
     DOWN_SHARE,
     FAILURES_TO_PAUSE,
     FIRST_PAUSE_S,
-    LONGEST_PAUSE_S,
     LONGEST_PROBE_S,
     PROBE_EVERY_S,
     PROBE_GROWTH,
@@ -259,7 +258,7 @@ def test_probes_that_fail_pause_it_twice_as_long_up_to_a_limit() -> None:
         breaker.probed()
         breaker.failed(now + 0.1, begun_at=now)
         pauses.append(breaker.reopens_at - (now + 0.1))
-    assert pauses == pytest.approx([min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(11)])
+    assert pauses == pytest.approx([min(FIRST_PAUSE_S * 2**n, LONGEST_PROBE_S) for n in range(11)])
 
 
 def test_probes_that_find_it_down_go_a_little_more_rarely_up_to_a_limit() -> None:
