@@ -55,7 +55,7 @@ def test_whoever_is_refused_would_have_found_no_room(waits: list[float], within_
             booked.append(at)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(st.sampled_from([20.0, 50.0, 200.0]), st.lists(st.booleans(), min_size=10, max_size=100))
 def test_a_tenth_of_the_requests_at_a_constant_rate(per_s: float, fails: list[bool]) -> None:
     budget, booked, now = busy(per_s, 2 * WINDOW_S), [], 2 * WINDOW_S
