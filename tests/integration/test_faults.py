@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from synth_actors import EngineConfig, open_engine
 from synth_actors.datasets import generate_rows
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import GenerationError, RateLimitedError
+from synth_actors.policy.breaker import REFUSALS_TO_PAUSE
 from synth_actors.snapshot import Snapshot
 from tests.integration.support import SHOP, LLMock, assert_valid, generate, llmock_endpoint, rows_of
 
@@ -138,18 +140,57 @@ def test_the_command_with_a_wrong_key_ends_at_once_with_one_message(tmp_path: Pa
     assert "openai:mock: openai:mock" not in run.err
 
 
-async def test_a_server_that_asks_for_a_longer_wait_than_our_patience_is_named_once(llmock: LLMock) -> None:
-    llmock.script(fail(503, 1000, retry_after=30))
+async def test_one_rate_limit_delays_the_call_that_met_it_and_nobody_else(kind: str, llmock: LLMock) -> None:
+    llmock.script(fail(429, 1, retry_after=1.0))
+    async with open_engine([llmock_endpoint(kind, llmock.url)], EngineConfig(max_concurrency=AT_ONCE)) as engine:
+        outcomes = await engine.generate_batch([f"Otter {number}?" for number in range(20)])
+    assert [outcome.error for outcome in outcomes] == [None] * 20
+    refused, *others, again = llmock.requests()
+    assert (refused["status"], len(others)) == (429, 19)
+    assert _is_retry_of(refused, again)
+    assert max(request["started_at"] for request in others) < refused["started_at"] + refused["retry_after"]
+    assert_retry_after_was_kept(llmock)
+
+
+async def test_after_a_second_rate_limit_in_a_row_nobody_calls_before_it_is_over(kind: str, llmock: LLMock) -> None:
+    llmock.script(fail(429, 2, retry_after=0.7))
+    async with open_engine([llmock_endpoint(kind, llmock.url)], EngineConfig(max_concurrency=1)) as engine:
+        outcomes = await engine.generate_batch([f"Otter {number}?" for number in range(6)])
+    assert [outcome.error for outcome in outcomes] == [None] * 6
+    first, second, *others = llmock.requests()
+    assert (first["status"], second["status"], len(others)) == (429, 429, 6)
+    assert not _is_retry_of(first, second)  # another call, sent at once, since one refusal closes nothing
+    assert second["started_at"] < first["started_at"] + first["retry_after"]
+    assert min(request["started_at"] for request in others) >= second["started_at"] + second["retry_after"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "seen", "asked"),
+    [
+        (fail(503, 1000, retry_after=30), REFUSALS_TO_PAUSE, "wait 30 s, and no request waits longer than 0.3 s"),
+        (fail(429, 1000, retry_after=3600), 1, "wait 3600 s, and no request waits longer than 600 s"),
+    ],
+    ids=["503 beyond the patience", "429 beyond any"],
+)
+async def test_a_server_that_asks_for_too_long_a_wait_is_named_once_and_asked_no_more(
+    llmock: LLMock, refusal: dict[str, Any], seen: int, asked: str
+) -> None:
+    """Those who were refused are told at once what it asks for; who comes later waits as long as the patience."""
+    llmock.script(refusal)
     config = EngineConfig(max_concurrency=1, outage_patience_s=0.3)
     async with open_engine([llmock_endpoint("openai", llmock.url)], config) as engine:
-        outcomes = await engine.generate_batch(["Otters?", "Beavers?"])
-    refused, waited = (outcome.error for outcome in outcomes)
-    assert isinstance(refused, RateLimitedError)
-    assert isinstance(waited, RateLimitedError)
-    assert str(refused).startswith("openai:mock: HTTP 503")
-    assert str(waited).startswith("every endpoint was closed for longer than outage_patience_s=0.3; last, openai:mock:")
-    assert (str(refused).count("openai:mock"), str(waited).count("openai:mock")) == (1, 1)
-    assert len(llmock.requests()) == 1
+        with trio.fail_after(5):
+            outcomes = await engine.generate_batch([f"Otter {number}?" for number in range(seen + 3)])
+    errors = [outcome.error for outcome in outcomes]
+    for error in errors:
+        assert isinstance(error, RateLimitedError)
+        assert error.retryable
+        assert str(error).count("openai:mock") == 1
+    said = f"openai:mock: HTTP {refusal['status']}"
+    assert all(str(error).startswith(said) and asked in str(error) for error in errors[:seen])
+    closed = f"every endpoint was closed for longer than outage_patience_s=0.3; last, {said}"
+    assert all(str(error).startswith(closed) for error in errors[seen:])
+    assert len(llmock.requests()) == seen
 
 
 def test_the_command_goes_on_with_the_second_endpoint_when_the_first_is_of_no_use(
