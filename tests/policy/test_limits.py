@@ -1,0 +1,464 @@
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synth_actors.policy.buckets import MARGIN_S, WINDOW_S, Bucket
+from synth_actors.policy.limits import (
+    BURST_S,
+    CHARS_PER_TOKEN,
+    LEARNED_SHARE,
+    MOST_BURSTS,
+    EndpointLimits,
+    Need,
+    PerMinute,
+    Ticket,
+    need_of,
+)
+from synth_actors.providers.base import Allowance, Metering, RateLimits
+from synth_actors.schema import output_of
+from synth_actors.types import NO_USAGE, Message, Request, Usage
+
+KINDS = ("requests", "input_tokens", "output_tokens")
+NEED = Need(input_tokens=10.0, max_tokens=100)
+
+
+def known(limits: EndpointLimits) -> dict[str, float]:
+    """What is left of each limit, at time 0."""
+    return {kind: one.remaining for kind, one in limits.snapshot(0.0).items()}
+
+
+def says(**left: tuple[float, float]) -> RateLimits:
+    """Headers: by the kind of limit its size and what is left."""
+    return RateLimits(
+        **{kind: Allowance(limit=limit, remaining=remaining) for kind, (limit, remaining) in left.items()}
+    )
+
+
+def margin(per_minute: float) -> float:
+    return MARGIN_S * per_minute / WINDOW_S
+
+
+# --------------------------------------------------------------------------------------- a server that hides its limits
+
+
+@dataclass
+class Flight:
+    """One call: what it needs, what it will make, and what the server told when it came."""
+
+    ticket: Ticket
+    need: Need
+    makes: float
+    headers: RateLimits | None = None
+    is_refused: bool = False
+
+
+@dataclass
+class World:
+    """A server with a bucket for each kind of limit, and a client that sends whenever its picture of them allows it.
+
+    A call comes to the server up to `jitter_s` after it was sent, its headers come back up to `lag_s` later, and its
+    end up to `lag_s` after that: in any order.
+    """
+
+    chance: random.Random
+    per_minute: dict[str, float]
+    metering: Metering = "meter"
+    at_once: int = 50
+    jitter_s: float = 0.0
+    lag_s: float = 1.0
+    output: tuple[float, float] = (50.0, 50.0)
+    now: float = 0.0
+    sent: int = 0
+    refused: int = 0
+    in_flight: int = 0
+    events: list[tuple[float, int, str, Flight]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.truth = {kind: Bucket(most, 0.0) for kind, most in self.per_minute.items()}
+        self.limits = EndpointLimits(maximum=inf, metering=self.metering)
+        self.numbers = count()
+        self.next = self.some_need()
+
+    def run(self, seconds: float, *, step_s: float = 0.02) -> None:
+        for _ in range(round(seconds / step_s)):
+            while self.events and self.events[0][0] <= self.now:
+                _at, _number, what, flight = heappop(self.events)
+                getattr(self, what)(flight)
+            self.send_what_may_go()
+            self.now += step_s
+
+    def some_need(self) -> Need:
+        return Need(float(self.chance.choice([10, 100, 400])), 100)
+
+    def later(self, most_s: float, what: str, flight: Flight) -> None:
+        heappush(self.events, (self.now + self.chance.uniform(0.0, most_s), next(self.numbers), what, flight))
+
+    def send_what_may_go(self) -> None:
+        while self.in_flight < (self.at_once if self.limits.named else 1):
+            need = self.next
+            if self.limits.ready_at(need, self.now) > self.now:
+                return
+            self.next = self.some_need()
+            ticket = self.limits.begin(need, self.now)
+            assert ticket is not None
+            self.in_flight += 1
+            self.sent += 1
+            self.later(self.jitter_s, "comes", Flight(ticket, need, round(self.chance.uniform(*self.output))))
+
+    def comes(self, flight: Flight) -> None:
+        takes = {
+            "requests": 1.0,
+            "input_tokens": flight.need.input_tokens,
+            "output_tokens": 1.0 if self.metering == "meter" else float(flight.need.max_tokens),
+        }
+        if all(bucket.level(self.now) >= takes[kind] for kind, bucket in self.truth.items()):
+            for kind, bucket in self.truth.items():
+                if kind != "output_tokens" or self.metering == "reserve":
+                    bucket.take(takes[kind], self.now)
+        else:
+            flight.is_refused = True
+        left = {kind: (bucket.capacity, max(0.0, bucket.level(self.now))) for kind, bucket in self.truth.items()}
+        flight.headers = says(**left)
+        self.later(self.lag_s, "is_heard", flight)
+
+    def is_heard(self, flight: Flight) -> None:
+        if flight.is_refused:
+            self.limits.refused(flight.ticket, flight.headers, self.now, counted=True)
+            self.refused += 1
+            self.in_flight -= 1
+            return
+        self.limits.heard(flight.ticket, flight.headers, self.now)
+        if self.metering == "meter" and "output_tokens" in self.truth:
+            self.truth["output_tokens"].take(flight.makes, self.now)
+        self.later(self.lag_s, "ends", flight)
+
+    def ends(self, flight: Flight) -> None:
+        usage = Usage(input_tokens=int(flight.need.input_tokens), output_tokens=int(flight.makes))
+        self.limits.ended(flight.ticket, usage, self.now)
+        self.limits.learn(flight.ticket, usage)
+        self.in_flight -= 1
+
+
+some_limits = st.fixed_dictionaries(
+    {"requests": st.sampled_from([60.0, 600.0, 3000.0])},
+    optional={
+        "input_tokens": st.sampled_from([20_000.0, 200_000.0]),
+        "output_tokens": st.sampled_from([10_000.0, 100_000.0]),
+    },
+)
+
+
+@settings(max_examples=25)
+@given(
+    st.integers(0, 2**32),
+    some_limits,
+    st.sampled_from(["meter", "reserve"]),
+    st.sampled_from([1, 10, 200]),
+    st.sampled_from([0.0, 0.3, 5.0]),
+)
+def test_headers_in_any_order_and_with_any_delay_never_lead_to_more_than_the_server_has(
+    seed: int, per_minute: dict[str, float], metering: Metering, at_once: int, lag_s: float
+) -> None:
+    world = World(random.Random(seed), per_minute, metering, at_once, lag_s=lag_s)
+    world.run(75.0)
+    assert world.refused == 0
+    assert world.sent > 10
+
+
+@pytest.mark.parametrize("jitter_s", [0.05, 0.09])
+@pytest.mark.parametrize("seed", range(5))
+def test_calls_that_overtake_each_other_are_hardly_ever_refused(seed: int, jitter_s: float) -> None:
+    world = World(random.Random(seed), {"requests": 1200.0}, at_once=200, jitter_s=jitter_s)
+    world.run(150.0)
+    assert world.refused <= 0.005 * world.sent
+
+
+@pytest.mark.parametrize("metering", ["meter", "reserve"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_nearly_all_that_the_server_has_is_used(kind: str, metering: Metering) -> None:
+    per_minute = {"requests": 1200.0, "input_tokens": 100_000.0, "output_tokens": 60_000.0}
+    world = World(random.Random(1), {kind: per_minute[kind]}, metering, at_once=200)
+    world.run(90.0)
+    before = world.sent
+    world.run(60.0)
+    takes = {"requests": 1.0, "input_tokens": 170.0, "output_tokens": 50.0 if metering == "meter" else 100.0}
+    allowed = per_minute[kind] / takes[kind]
+    assert 0.93 * allowed <= world.sent - before <= 1.07 * allowed
+    assert world.refused == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_answers_of_very_different_lengths_are_settled_at_their_end(seed: int) -> None:
+    world = World(random.Random(seed), {"output_tokens": 30_000.0}, at_once=100, output=(1.0, 100.0))
+    world.run(60.0)
+    before = world.truth["output_tokens"].level(world.now), world.sent
+    world.run(120.0)
+    assert (world.sent - before[1]) * 50.5 == pytest.approx(60_000.0, rel=0.07)
+    assert world.refused <= 0.01 * world.sent
+
+
+def test_a_limit_that_is_halved_is_followed_as_soon_as_a_header_tells() -> None:
+    world = World(random.Random(1), {"requests": 1200.0}, at_once=100, lag_s=0.2)
+    world.run(90.0)
+    world.truth["requests"].resize(600.0, 10.0, world.now)
+    before = world.sent
+    world.run(60.0)
+    assert world.sent - before == pytest.approx(600.0, rel=0.05)
+    assert world.refused <= 10
+
+
+# ------------------------------------------------------------------------------------------------- what a call needs
+
+
+def test_a_request_is_reckoned_by_the_length_of_its_texts() -> None:
+    assert need_of(Request(prompt="x" * 40, max_tokens=7), None) == Need(40 / CHARS_PER_TOKEN, 7)
+    messages = (Message(role="user", content="x" * 30), Message(role="assistant", content="x" * 10))
+    output = output_of({"type": "object"})
+    assert output is not None
+    need = need_of(Request(messages=messages, system="x" * 8), output)
+    assert need.input_tokens == (48 + len(output.tag)) / CHARS_PER_TOKEN
+
+
+# ------------------------------------------------------------------------------------------------ configured limits
+
+
+def test_without_limits_there_is_nothing_to_count() -> None:
+    limits = EndpointLimits(maximum=7.0, metering=None)
+    assert (limits.limit, limits.has_buckets, limits.begin(NEED, 0.0)) == (7.0, False, None)
+    assert (limits.has_room(6), limits.has_room(7)) == (True, False)
+    assert limits.ready_at(NEED, 5.0) == 5.0
+    limits.heard(None, says(requests=(1.0, 0.0)), 0.0)
+    limits.refused(None, None, 0.0, counted=True)
+    limits.ended(None, NO_USAGE, 0.0)
+    limits.learn(None, Usage(output_tokens=5))
+    assert (limits.snapshot(0.0), limits.usual_output) == ({}, None)
+
+
+def test_a_call_takes_from_every_bucket_and_the_emptiest_decides() -> None:
+    per_minute = PerMinute(requests=60, input_tokens=600, output_tokens=6000)
+    limits = EndpointLimits(maximum=inf, metering=None, per_minute=per_minute)
+    limits.begin(Need(590.0, 2000), 0.0)
+    assert known(limits) == {"requests": 59.0, "input_tokens": 10.0, "output_tokens": 4000.0}
+    assert limits.ready_at(Need(10.0, 100), 0.0) == 0.0
+    assert limits.ready_at(Need(20.0, 100), 0.0) == 1.0
+    assert limits.ready_at(Need(20.0, 5000), 0.0) == 10.0
+
+
+def configured() -> EndpointLimits:
+    per_minute = PerMinute(requests=60, input_tokens=600, output_tokens=6000)
+    return EndpointLimits(maximum=inf, metering="meter", per_minute=per_minute)
+
+
+def test_what_a_call_has_used_is_settled_when_it_has_ended() -> None:
+    limits = configured()
+    ticket = limits.begin(NEED, 0.0)
+    limits.ended(ticket, Usage(input_tokens=15, cache_write_tokens=5, output_tokens=30, cost_usd=0.0), 0.0)
+    assert known(limits) == {"requests": 59.0, "input_tokens": 580.0, "output_tokens": 5970.0}
+
+
+@pytest.mark.parametrize("usage", [NO_USAGE, Usage(output_tokens=3, cost_usd=None)])
+def test_what_nobody_knows_counts_as_expected(usage: Usage) -> None:
+    limits = configured()
+    limits.ended(limits.begin(NEED, 0.0), usage, 0.0)
+    assert known(limits) == {"requests": 59.0, "input_tokens": 590.0, "output_tokens": 5900.0}
+
+
+def test_a_server_that_reserves_gives_nothing_back() -> None:
+    per_minute = PerMinute(output_tokens=6000)
+    limits = EndpointLimits(maximum=inf, metering="reserve", per_minute=per_minute)
+    ticket = limits.begin(NEED, 0.0)
+    limits.ended(ticket, Usage(output_tokens=30, cost_usd=0.0), 0.0)
+    limits.learn(ticket, Usage(output_tokens=30, cost_usd=0.0))
+    assert known(limits) == {"output_tokens": 5900.0}
+    assert limits.output_of(NEED) == 100.0, "it goes on reserving"
+
+
+def test_a_call_that_was_refused_gives_its_tokens_back_and_its_request_only_if_it_never_arrived() -> None:
+    limits = configured()
+    limits.refused(limits.begin(NEED, 0.0), None, 0.0, counted=True)
+    assert known(limits) == {"requests": 59.0, "input_tokens": 600.0, "output_tokens": 6000.0}
+    limits = configured()
+    limits.refused(limits.begin(NEED, 0.0), None, 0.0, counted=False)
+    assert known(limits) == {"requests": 60.0, "input_tokens": 600.0, "output_tokens": 6000.0}
+
+
+def test_the_next_call_is_expected_to_take_what_the_last_ones_took() -> None:
+    limits = configured()
+    ticket = limits.begin(NEED, 0.0)
+    limits.learn(ticket, Usage(input_tokens=18, cache_write_tokens=2, output_tokens=40))
+    assert limits.usual_output == 40.0
+    limits.learn(ticket, Usage(output_tokens=60))
+    assert limits.usual_output == pytest.approx(40.0 + LEARNED_SHARE * 20.0)
+    assert limits.output_of(Need(0.0, 30)) == 30.0, "never more than it may make"
+    limits = configured()
+    ticket = limits.begin(NEED, 0.0)
+    for _ in range(200):
+        limits.learn(ticket, Usage(input_tokens=18, cache_write_tokens=2))
+    second = configured()
+    limits.begin(NEED, 0.0)
+    assert known(limits)["input_tokens"] == pytest.approx(600.0 - 10.0 - 20.0, abs=0.1), "twice as much as reckoned"
+    assert known(second)["input_tokens"] == 600.0
+
+
+# --------------------------------------------------------------------------------------------- limits from headers
+
+
+def remote() -> EndpointLimits:
+    return EndpointLimits(maximum=1000.0, metering="meter")
+
+
+def test_a_header_that_names_no_size_makes_no_limit() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, 0.0), RateLimits(requests=Allowance(remaining=5.0)), 0.0)
+    assert not limits.has_buckets
+    limits.heard(limits.begin(NEED, 0.0), says(requests=(0.0, 0.0)), 0.0)
+    assert not limits.has_buckets
+    limits.heard(limits.begin(NEED, 0.0), says(requests=(60.0, 59.0)), 0.0)
+    assert known(limits) == {"requests": 59.0 - margin(60.0)}
+
+
+def test_calls_of_the_same_burst_that_were_not_heard_of_may_come_after_the_one_that_was() -> None:
+    limits = remote()
+    tickets = [limits.begin(NEED, 0.01 * number) for number in range(10)]
+    limits.heard(tickets[3], says(requests=(600.0, 500.0)), 0.1)
+    assert known_at(limits, 0.1) == pytest.approx(500.0 + 0.07 * 10 - 9.0 - margin(600.0))
+    limits.heard(tickets[5], says(requests=(600.0, 496.0)), 0.1)
+    assert known_at(limits, 0.1) == pytest.approx(496.0 + 0.05 * 10 - 8.0 - margin(600.0))
+    limits.heard(tickets[4], says(requests=(600.0, 500.0)), 0.1)
+    assert known_at(limits, 0.1) == pytest.approx(496.0 + 0.05 * 10 - 8.0 - margin(600.0)), "the lowest holds"
+
+
+def known_at(limits: EndpointLimits, now: float) -> float:
+    return limits.snapshot(now)["requests"].remaining
+
+
+def test_calls_of_later_bursts_were_sent_since_whether_heard_of_or_not() -> None:
+    limits = remote()
+    early = limits.begin(NEED, 0.0)
+    later = [limits.begin(NEED, 1.0 + number) for number in range(3)]
+    limits.heard(early, says(requests=(600.0, 500.0)), 5.0)
+    assert known_at(limits, 5.0) == pytest.approx(500.0 + 50.0 - 3.0 - margin(600.0))
+    limits.heard(later[1], says(requests=(600.0, 400.0)), 5.0)
+    assert known_at(limits, 5.0) == pytest.approx(400.0 + 30.0 - 1.0 - margin(600.0))
+    limits.heard(later[0], says(requests=(600.0, 10.0)), 5.0)
+    assert known_at(limits, 5.0) == pytest.approx(400.0 + 30.0 - 1.0 - margin(600.0)), "a newer call has told more"
+
+
+def test_a_burst_is_what_was_sent_within_a_tenth_of_a_second() -> None:
+    for gap_s, outstanding in ((BURST_S, 1.0), (BURST_S + 0.001, 0.0)):
+        limits = remote()
+        limits.begin(NEED, 0.0)
+        limits.heard(limits.begin(NEED, gap_s), says(requests=(600.0, 500.0)), gap_s)
+        assert known_at(limits, gap_s) == pytest.approx(500.0 - outstanding - margin(600.0))
+
+
+def test_headers_of_one_call_are_heard_once() -> None:
+    limits = remote()
+    ticket = limits.begin(NEED, 0.0)
+    limits.heard(ticket, says(requests=(600.0, 500.0)), 0.0)
+    limits.heard(ticket, says(requests=(600.0, 100.0)), 0.0)
+    assert known_at(limits, 0.0) == 500.0 - margin(600.0)
+
+
+def test_a_refused_call_gives_back_what_the_server_has_not_taken() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, 0.0), says(requests=(600.0, 500.0)), 0.0)
+    ticket = limits.begin(NEED, 1.0)
+    before = known_at(limits, 1.0)
+    limits.refused(ticket, None, 1.0, counted=True)
+    assert known_at(limits, 1.0) == before + 1.0
+    old, new = limits.begin(NEED, 2.0), limits.begin(NEED, 3.0)
+    limits.heard(new, says(requests=(600.0, 500.0)), 3.0)
+    limits.refused(old, None, 3.0, counted=True)
+    assert known_at(limits, 3.0) == 500.0 - margin(600.0), "the server told its level without it"
+
+
+def test_a_refused_call_is_none_that_was_sent_since() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, -1.0), says(requests=(600.0, 500.0)), 0.0)
+    early, refused = limits.begin(NEED, 0.0), limits.begin(NEED, 1.0)
+    limits.refused(refused, None, 1.0, counted=True)
+    limits.heard(early, says(requests=(600.0, 500.0)), 1.0)
+    assert known_at(limits, 1.0) == pytest.approx(500.0 + 10.0 - margin(600.0))
+
+
+def test_metered_output_is_expected_until_it_is_settled() -> None:
+    limits = remote()
+    first = limits.begin(NEED, 0.0)
+    limits.heard(first, says(output_tokens=(60_000.0, 50_000.0)), 0.0)
+
+    def level(now: float) -> float:
+        return limits.snapshot(now)["output_tokens"].remaining + margin(60_000.0)
+
+    assert level(0.0) == 50_000.0 - 100.0, "it may make as much as it may"
+    second = limits.begin(NEED, 0.0)
+    assert level(0.0) == 50_000.0 - 200.0
+    limits.ended(first, Usage(output_tokens=30, cost_usd=0.0), 0.0)
+    assert level(0.0) == 50_000.0 - 130.0
+    limits.heard(second, says(output_tokens=(60_000.0, 49_970.0)), 0.0)
+    assert level(0.0) == pytest.approx(49_970.0 - 130.0), "the first may have ended after the second came"
+    third = limits.begin(NEED, 1.0)
+    limits.heard(third, says(output_tokens=(60_000.0, 49_970.0)), 1.0)
+    assert level(1.0) == pytest.approx(49_970.0 - 200.0), "what had ended before the third was sent is known"
+
+
+def test_tokens_of_both_kinds_are_counted_together() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, 0.0), says(tokens=(60_000.0, 50_000.0)), 0.0)
+    limits.begin(NEED, 0.0)
+    assert limits.snapshot(0.0)["tokens"].remaining == 50_000.0 - 100.0 - 110.0 - margin(60_000.0)
+
+
+def test_the_tighter_of_two_limits_of_one_kind_is_shown_and_holds() -> None:
+    limits = EndpointLimits(maximum=inf, metering="meter", per_minute=PerMinute(requests=60))
+    limits.heard(limits.begin(NEED, 0.0), says(requests=(600.0, 10.0)), 0.0)
+    assert known(limits) == {"requests": 9.0}
+    for _ in range(9):
+        limits.begin(NEED, 0.0)
+    assert limits.ready_at(NEED, 0.0) == pytest.approx(0.1)
+
+
+def test_a_server_that_ceases_to_say_anything_fills_no_memory() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, 0.0), says(requests=(1e6, 1e6)), 0.0)
+    for number in range(3 * MOST_BURSTS):
+        limits.heard(limits.begin(NEED, 1.0 + number), None, 1.0 + number)
+    assert len(limits._bursts) <= MOST_BURSTS
+    silent = remote()
+    for number in range(100):
+        silent.heard(silent.begin(NEED, float(number)), None, float(number))
+    assert len(silent._bursts) <= 2
+
+
+@pytest.mark.parametrize(
+    ("metering", "headers", "is_used_up"),
+    [
+        ("meter", None, False),
+        ("meter", says(requests=(60.0, 1.0)), False),
+        ("meter", says(requests=(60.0, 0.0)), True),
+        ("meter", RateLimits(requests=Allowance(limit=60.0)), False),
+        ("meter", says(requests=(60.0, 9.0), input_tokens=(600.0, 9.0)), True),
+        ("meter", says(input_tokens=(600.0, 10.0)), False),
+        ("meter", says(input_tokens=(5.0, 5.0)), False),  # all there is, though it needs more
+        ("meter", says(input_tokens=(5.0, 4.0)), True),
+        ("meter", says(output_tokens=(6000.0, 1.0)), False),  # it is made little by little
+        ("meter", says(output_tokens=(6000.0, 0.0)), True),
+        ("meter", says(tokens=(6000.0, 1.0)), False),
+        ("reserve", says(output_tokens=(6000.0, 99.0)), True),
+        ("reserve", says(output_tokens=(6000.0, 100.0)), False),
+        ("reserve", says(tokens=(6000.0, 109.0)), True),
+        ("reserve", says(tokens=(6000.0, 110.0)), False),
+    ],
+)
+def test_whether_the_server_says_that_a_limit_is_used_up(
+    metering: Metering, headers: RateLimits | None, is_used_up: bool
+) -> None:
+    assert EndpointLimits(maximum=inf, metering=metering).is_used_up(headers, NEED) == is_used_up
