@@ -161,6 +161,11 @@ TABLE: dict[str, tuple[list[Event], float, str]] = {
     # proved again
     "failing, and a probe let in": ([FAILING, let_in(begun_at=10.5)], 10.0 + FIRST_PAUSE_S, "probing"),
     "failing, and a probe answered": ([FAILING, answered(begun_at=10.5)], 10.0 + FIRST_PAUSE_S, "open"),
+    "failing, and a call of the same instant answered": (
+        [FAILING, answered(begun_at=10.0)],
+        10.0 + FIRST_PAUSE_S,
+        "open",
+    ),
     "down, and a probe let in": ([DOWN, let_in(begun_at=12.0)], 10.0 + PROBE_EVERY_S, "open"),
     "down and failing, and a probe let in": (
         [failed(9.0), DOWN, let_in(begun_at=12.0)],

@@ -121,6 +121,22 @@ def test_a_pause_without_refusals_halves_it_and_one_is_the_least() -> None:
     assert limit.limit == 1
 
 
+def test_a_second_pause_halves_again() -> None:
+    limit = grown(100)
+    limit.refused(50.0, in_flight=30)
+    limit.paused()
+    limit.refused(60.0, in_flight=3)
+    limit.paused()
+    assert limit.limit == 25
+
+
+def test_it_is_found_when_something_has_shown_that_more_would_be_too_many() -> None:
+    limit = grown(100)
+    assert not limit.is_found
+    limit.refused(50.0, in_flight=30)
+    assert limit.is_found
+
+
 def test_a_call_that_was_let_in_shows_that_the_refusals_were_right() -> None:
     limit = grown(100)
     limit.refused(50.0, in_flight=30)
@@ -251,7 +267,7 @@ def test_while_the_last_window_was_too_long_it_does_not_grow() -> None:
 
 
 def test_what_is_no_queue_of_ours_gives_the_limit_back() -> None:
-    limit = steady(80.0, maximum=90.0)
+    limit = steady(80.0)
     for _ in range(300):
         limit.let_in(1.0, begun_at=1.0, in_flight=1, ttft_s=0.1)
     now, seen = 2.0, []
@@ -259,8 +275,11 @@ def test_what_is_no_queue_of_ours_gives_the_limit_back() -> None:
         limit.let_in(now, begun_at=now, in_flight=int(limit.limit), ttft_s=1.0)
         seen.append(limit.limit)
         now += 0.01
+    given_back = next(n for n in range(1, 400) if seen[n] > 1.5 * seen[n - 1])
     assert min(seen) <= 45.0
-    assert min(seen[-100:]) > 80.0
+    assert 80.0 <= seen[given_back] <= 90.0, "as many as when the trouble began"
+    assert seen[given_back + 1] > seen[given_back], "and it grows from there"
+    assert seen[-1] <= 120.0
 
 
 class Server:

@@ -381,6 +381,14 @@ def test_a_refused_call_gives_back_what_the_server_has_not_taken() -> None:
     assert known_at(limits, 3.0) == 500.0 - margin(600.0), "the server told its level without it"
 
 
+def test_a_refused_call_gives_back_also_when_one_of_its_own_burst_was_heard_of() -> None:
+    limits = remote()
+    heard, refused = limits.begin(NEED, 0.0), limits.begin(NEED, 0.0)
+    limits.heard(heard, says(requests=(600.0, 500.0)), 0.0)
+    limits.refused(refused, None, 0.0, counted=True)
+    assert known_at(limits, 0.0) == 500.0 - margin(600.0)
+
+
 def test_a_refused_call_is_none_that_was_sent_since() -> None:
     limits = remote()
     limits.heard(limits.begin(NEED, -1.0), says(requests=(600.0, 500.0)), 0.0)

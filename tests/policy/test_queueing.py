@@ -168,7 +168,7 @@ def test_if_it_has_helped_somewhat_the_queue_is_ours() -> None:
     watch = in_trouble(limit=100.0)
     assert isinstance(window(watch, HELPED_RATIO * 0.5, limit=50.0, now=1.0), Suspect)
     assert isinstance(window(watch, HELPED_RATIO * 0.5, limit=50.0, now=1.0), Queues)
-    assert window(watch, 0.1, limit=50.0, now=1.0) == FLOWS
+    assert window(watch, HELPED_RATIO * 0.5, limit=25.0, now=1.0) == NotOurs(50.0), "a new trouble"
 
 
 def test_it_is_compared_with_the_longest_wait_of_the_trouble_and_with_its_first_limit() -> None:
