@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -43,12 +44,12 @@ def prompt_server(prompt_server_url: str) -> Iterator[PromptServer]:
 @pytest.fixture
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., LimitedServer]]:
     """Starts a server of `limited_server.py` with the options given, until the test has ended."""
-    program = str(Path(__file__).with_name("limited_server.py"))
+    command = [sys.executable, str(Path(__file__).with_name("limited_server.py")), "--parent", str(os.getpid())]
     with ExitStack() as stack:
 
         def start(*options: str) -> LimitedServer:
             folder = tmp_path_factory.mktemp("limited_server")
-            process = stack.enter_context(running([sys.executable, program, *options], folder))
+            process = stack.enter_context(running([*command, *options], folder))
             return LimitedServer(first_line(process, folder))
 
         yield start

@@ -231,18 +231,18 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--chunks", type=int, default=1)
     parser.add_argument("--gap", type=float, default=0.0)
     parser.add_argument("--hold", type=int, default=0)
+    parser.add_argument("--parent", type=int, default=os.getppid())  # may have ended already when this is read
     parser.add_argument("--backlog", type=int, default=BACKLOG)
     return parser.parse_args(argv)
 
 
 async def main(rules: argparse.Namespace) -> None:
     """Serve until the parent has ended."""
-    parent = os.getppid()
     server = Server(rules)
     listening = await server.loop.create_server(partial(Connection, server), "127.0.0.1", 0, backlog=rules.backlog)
     sys.stdout.write(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
-    while os.getppid() == parent:  # noqa: ASYNC110 - another process: there is no event to wait for
+    while os.getppid() == rules.parent:  # noqa: ASYNC110 - another process: there is no event to wait for
         await asyncio.sleep(LOOKS_FOR_PARENT_S)
 
 

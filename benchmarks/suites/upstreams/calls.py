@@ -7,7 +7,7 @@ Both start a task for each call; the bare one takes a place of a `CapacityLimite
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import trio
@@ -19,6 +19,8 @@ from benchmarks.timing import Pair, Spent, side_by_side, timed
 from synth_actors import Engine, EngineConfig, SynthActorsError, open_engine
 
 LATENCY_S = 0.05
+OPERATIONS_PER_ROUND = 20
+"""Of `Load.operations`, so that a small load is small."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +39,9 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What both took, and how many of their calls failed."""
+    """What both took for so many calls, and how many of their calls failed."""
 
+    calls: int
     pair: Pair
     engine_failed: int
     bare_failed: int
@@ -46,16 +49,16 @@ class Outcome:
 
 def per_second(crowd: Crowd, load: Load) -> Measured:
     """Calls per second; the ideal is that of a client that costs nothing."""
-    pair = _outcome(crowd, load).pair
-    return Measured(
-        value=crowd.calls / pair.engine.wall_s, bare=crowd.calls / pair.bare.wall_s, ideal=crowd.at_once / LATENCY_S
-    )
+    outcome = _outcome(crowd, load)
+    engine_s, bare_s = outcome.pair.engine.wall_s, outcome.pair.bare.wall_s
+    return Measured(value=outcome.calls / engine_s, bare=outcome.calls / bare_s, ideal=crowd.at_once / LATENCY_S)
 
 
 def cpu(crowd: Crowd, load: Load) -> Measured:
     """CPU microseconds of a call in this process, of the same run."""
-    pair = _outcome(crowd, load).pair
-    return Measured(value=pair.engine.cpu_s * 1e6 / crowd.calls, bare=pair.bare.cpu_s * 1e6 / crowd.calls)
+    outcome = _outcome(crowd, load)
+    engine_us, bare_us = outcome.pair.engine.cpu_s * 1e6, outcome.pair.bare.cpu_s * 1e6
+    return Measured(value=engine_us / outcome.calls, bare=bare_us / outcome.calls)
 
 
 def failed(crowd: Crowd, load: Load) -> Measured:
@@ -67,9 +70,10 @@ def failed(crowd: Crowd, load: Load) -> Measured:
 @lru_cache(maxsize=1)
 def _outcome(crowd: Crowd, load: Load) -> Outcome:
     failures: dict[str, int] = {"engine": 0, "bare": 0}
+    crowd = replace(crowd, rounds=min(crowd.rounds, max(1, load.operations // OPERATIONS_PER_ROUND)))
     with serving(latency=LATENCY_S) as url:
         pair = side_by_side(load.repeat, partial(_engine, crowd, url, failures), partial(_bare, crowd, url, failures))
-    return Outcome(pair=pair, engine_failed=failures["engine"], bare_failed=failures["bare"])
+    return Outcome(calls=crowd.calls, pair=pair, engine_failed=failures["engine"], bare_failed=failures["bare"])
 
 
 async def _engine(crowd: Crowd, url: str, failures: dict[str, int]) -> Spent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -23,7 +24,8 @@ def serving(**options: float) -> Iterator[str]:
     """The address of a server with these options: `latency`, `allow`, `chunks`, ... as its module names them."""
     _allow_files()
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", f"{value:g}")]
-    with subprocess.Popen([sys.executable, str(PROGRAM), *given], stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, str(PROGRAM), "--parent", str(os.getpid()), *given]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             if not (url := process.stdout.readline().strip()):

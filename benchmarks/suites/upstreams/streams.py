@@ -32,7 +32,7 @@ class Flow:
 
 FLOWS: Final = (
     Flow(name="of many at once", streams=4, chunks=2000, gap_s=0.0),
-    Flow(name="by itself", streams=8, chunks=500, gap_s=0.003),
+    Flow(name="by itself", streams=16, chunks=500, gap_s=0.003),
 )
 CHUNKS_PER_OPERATION = 0.2
 """Of each stream, so that a small load is small."""
