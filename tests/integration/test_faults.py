@@ -141,7 +141,7 @@ def test_the_command_with_a_wrong_key_ends_at_once_with_one_message(tmp_path: Pa
 
 
 async def test_one_rate_limit_delays_the_call_that_met_it_and_nobody_else(kind: str, llmock: LLMock) -> None:
-    llmock.script(fail(429, 1, retry_after=1.0))
+    llmock.script(fail(429, 1, retry_after=0.6))
     async with open_engine([llmock_endpoint(kind, llmock.url)], EngineConfig(max_concurrency=AT_ONCE)) as engine:
         outcomes = await engine.generate_batch([f"Otter {number}?" for number in range(20)])
     assert [outcome.error for outcome in outcomes] == [None] * 20
@@ -153,7 +153,7 @@ async def test_one_rate_limit_delays_the_call_that_met_it_and_nobody_else(kind: 
 
 
 async def test_after_a_second_rate_limit_in_a_row_nobody_calls_before_it_is_over(kind: str, llmock: LLMock) -> None:
-    llmock.script(fail(429, 2, retry_after=0.7))
+    llmock.script(fail(429, 2, retry_after=0.5))
     async with open_engine([llmock_endpoint(kind, llmock.url)], EngineConfig(max_concurrency=1)) as engine:
         outcomes = await engine.generate_batch([f"Otter {number}?" for number in range(6)])
     assert [outcome.error for outcome in outcomes] == [None] * 6
