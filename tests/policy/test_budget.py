@@ -109,7 +109,7 @@ def test_what_is_not_said_about_a_prompt_cache_costs_what_input_costs() -> None:
 
 
 def test_a_long_prompt_has_its_own_price_in_the_bill_and_in_the_estimate() -> None:
-    price = PRICE.model_copy(update={"long_prompts": (LongPromptPrices(**LONG),)})
+    price = PRICE.model_copy(update={"long_prompts": (LongPromptPrices.model_validate(LONG),)})
     assert priced(Usage(input_tokens=100_000, output_tokens=100_000), price).cost_usd == pytest.approx(0.1 + 1.0)
     assert priced(Usage(input_tokens=100_001, output_tokens=100_000), price).cost_usd == pytest.approx(
         0.5 + 5.0, rel=1e-4

@@ -26,8 +26,8 @@ def test_the_first_answer_is_the_measure() -> None:
 
 def test_calls_that_follow_each_other_weigh_a_tenth_and_one_after_a_long_time_nearly_all() -> None:
     pace = Pace()
-    pace.answered(1.0, 0.0)
-    pace.answered(2.0, 0.0)
+    pace.answered(1.0, 70.0)
+    pace.answered(2.0, 70.0)
     assert pace.service_s == pytest.approx(1.0 + LEAST_WEIGHT)
     pace = Pace()
     pace.answered(1.0, 0.0)
@@ -35,6 +35,12 @@ def test_calls_that_follow_each_other_weigh_a_tenth_and_one_after_a_long_time_ne
     assert pace.service_s == pytest.approx(2.0 - exp(-1.0))
     pace.answered(9.0, 100 * DECAY_S)
     assert pace.service_s == pytest.approx(9.0)
+
+
+def test_the_very_first_call_weighs_all() -> None:
+    pace = Pace()
+    pace.failed(70.0)
+    assert pace.error_share == 1.0
 
 
 def test_a_failure_counts_in_no_service_time() -> None:
