@@ -82,8 +82,10 @@ class EndpointSnapshot:
     attempts: int = 0
     successes: int = 0
     failures: Mapping[str, int] | None = None  # by Fault value
-    input_tokens: int = 0
+    input_tokens: int = 0  # without those of the provider's prompt cache
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     cost_usd: float | None = 0.0
     schema_in_prompt: bool = False  # the endpoint refused structured output; the schema is sent in the prompt
     last_message: str = ""  # what the last failed call said
@@ -145,6 +147,8 @@ class Counters:
     paid_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     cost_usd: float | None = 0.0
     samples_dropped: int = 0  # latency samples lost because nobody folded them in time
 

@@ -246,6 +246,8 @@ class Wiring:
             paid_calls=sum(e.attempts for e in self._router.endpoints),
             input_tokens=usage.input_tokens,
             output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
             cost_usd=usage.cost_usd,
             samples_dropped=self._samples.dropped,
         )

@@ -238,6 +238,8 @@ class EndpointState:
             failures=dict(self.failures),
             input_tokens=self.usage.input_tokens,
             output_tokens=self.usage.output_tokens,
+            cache_read_tokens=self.usage.cache_read_tokens,
+            cache_write_tokens=self.usage.cache_write_tokens,
             cost_usd=self.usage.cost_usd,
             schema_in_prompt=self.schema_in_prompt,
             last_message=self.last_message,

@@ -95,9 +95,7 @@ def _after_refusal(trial: Trial) -> Verdict:
     told_s, left_s = trial.retry_after_s, trial.patience_s - trial.refused_for_s
     if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
-    is_limit = (
-        trial.fault is Fault.RATE_LIMITED
-    )  # the wait that it names tries nobody's patience, a refusal after it does
+    is_limit = trial.fault is Fault.RATE_LIMITED  # the wait it names tries nobody's patience, a refusal after it does
     is_over = left_s <= (0.0 if told_s is None or is_limit else told_s)
     if is_over and not trial.others_left:
         return GiveUp(_too_long(told_s, trial.patience_s) if told_s and left_s > 0.0 else "")
@@ -120,9 +118,12 @@ def _after_failure(trial: Trial) -> Verdict:
         return GiveUp()
     if trial.others_open:  # a closed one is no better than another try here
         return Elsewhere()
+    told_s = trial.retry_after_s or 0.0
+    if told_s > LONGEST_RETRY_AFTER_S:
+        return GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     if trial.all_closed:  # it waits in line, with its patience, and the endpoint says when it goes
-        return Again(0.0)
-    return Again(_backoff_s(trial.spent, trial.jitter))
+        return Again(told_s)
+    return Again(max(told_s, _backoff_s(trial.spent, trial.jitter)))
 
 
 def _after_invalid_output(trial: Trial) -> Verdict:

@@ -246,7 +246,6 @@ async def test_a_400_is_an_error_after_exactly_one_attempt(llmock: LLMock) -> No
     assert len(llmock.requests()) == len(KINDS)
 
 
-@pytest.mark.xfail(reason="Retry-After is not read after a failure that is no refusal")
 async def test_an_error_that_names_a_wait_is_retried_only_after_it(llmock: LLMock) -> None:
     async def ask(side: Side) -> None:
         assert (await side.engine.generate("Otter?")).text == TEXT

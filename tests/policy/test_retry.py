@@ -194,3 +194,14 @@ def test_a_refused_schema_is_asked_for_once_more_for_each_endpoint() -> None:
 
 def test_where_nothing_is_left_there_is_no_second_try() -> None:
     assert judge(replace(PLAIN, some_left=False)) == GiveUp()
+
+
+def test_a_failure_that_names_a_wait_is_tried_again_after_it_and_not_before() -> None:
+    assert judge(replace(PLAIN, retry_after_s=7.0)) == Again(7.0)
+    assert judge(replace(PLAIN, retry_after_s=7.0, all_closed=True)) == Again(7.0)
+    assert judge(replace(PLAIN, retry_after_s=0.0)) == LATER
+    match judge(replace(PLAIN, retry_after_s=LONGEST_RETRY_AFTER_S + 1)):
+        case GiveUp(why):
+            assert "601 s" in why
+        case verdict:
+            raise AssertionError(verdict)
