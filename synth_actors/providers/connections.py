@@ -6,6 +6,9 @@ connections of the pool before its own is used.  A server that closes idle conne
 with "Server disconnected", though none of them was sent.  Here the connection is looked at again in the moment
 before the request is written, and the pool gives the request another one.
 
+Some servers close a connection after each answer and do not say so (llama.cpp after each stream).  What is written
+before the end is seen is lost, and looks as if it had been read.  Where most are found closed, none is used twice.
+
 A process that has opened all the files that it may cannot even read how much memory it uses.  So a connection that
 would take one of the last is refused, with a message that names the limit.
 """
@@ -28,8 +31,33 @@ RESERVED_FILES = 32
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
+FEWEST_CLOSED = 4
+MOST_CLOSED_SHARE = 0.5
+
+
+class Reuse:
+    """Whether the connections to a server are worth using again."""
+
+    def __init__(self) -> None:
+        self._tries = self._closed = 0
+
+    def tried(self, *, was_closed: bool) -> None:
+        """A connection was to be used again, and the server had closed it or not."""
+        self._tries += 1
+        self._closed += was_closed
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether the server closes them after each answer."""
+        return self._closed >= FEWEST_CLOSED and self._closed > MOST_CLOSED_SHARE * self._tries
+
+
 class Connector(httpcore2.TrioBackend):
     """Opens TCP connections for httpx2's pool."""
+
+    def __init__(self, reuse: Reuse) -> None:
+        super().__init__()
+        self._reuse = reuse
 
     _opening: ClassVar[int] = (
         0  # by all of them: they share the files of the process; their sockets may not be there yet
@@ -51,7 +79,8 @@ class Connector(httpcore2.TrioBackend):
         Connector._opening += 1
         try:
             check_open_files(Connector._opening)
-            return Connection(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+            stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
+            return Connection(stream, self._reuse)
         finally:
             Connector._opening -= 1
 
@@ -59,8 +88,9 @@ class Connector(httpcore2.TrioBackend):
 class Connection(httpcore2.AsyncNetworkStream):
     """A TCP connection on which one HTTP/1.1 request is written after another."""
 
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, reuse: Reuse) -> None:
         self._stream = stream
+        self._reuse = reuse
         self._answered = False  # what is written next is a new request, on a used connection
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
@@ -76,7 +106,9 @@ class Connection(httpcore2.AsyncNetworkStream):
                 written; the pool takes another one.
         """
         if self._answered:
-            if self._stream.get_extra_info("is_readable"):  # before a request there is nothing to read but the end
+            was_closed = bool(self._stream.get_extra_info("is_readable"))  # before a request that can only be the end
+            self._reuse.tried(was_closed=was_closed)
+            if was_closed:
                 raise httpcore2.ConnectionNotAvailable
             self._answered = False
         await self._stream.write(buffer, timeout)
@@ -93,7 +125,7 @@ class Connection(httpcore2.AsyncNetworkStream):
     ) -> httpcore2.AsyncNetworkStream:
         """The same connection, encrypted."""
         try:
-            return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+            return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._reuse)
         except trio.Cancelled:  # httpx2 forgets the connection: nobody else would close it
             with trio.CancelScope(shield=True):
                 await self.aclose()
@@ -102,7 +134,7 @@ class Connection(httpcore2.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What httpx2 asks for by name."""
         if info == "is_readable":  # which the pool asks of every idle connection for every request; `write` asks itself
-            return False
+            return self._reuse.is_vain  # then it is as good as closed
         return self._stream.get_extra_info(info)
 
 

@@ -12,7 +12,7 @@ import ssl
 import httpcore2
 import trio
 
-from synth_actors.providers.connections import Connector
+from synth_actors.providers.connections import Connector, Reuse
 
 MOST_REQUESTS = 32
 """Of one pool.  With a thousand at once 16 to 64 cost the same, 128 a tenth more, one pool for all 2.5 times that."""
@@ -21,13 +21,14 @@ MOST_REQUESTS = 32
 class Pool(httpcore2.AsyncConnectionPool):
     """A pool for any number of HTTP/1.1 requests at once, which never makes one wait."""
 
-    def __init__(self, *, ssl_context: ssl.SSLContext, keepalive_s: float) -> None:
+    def __init__(self, *, ssl_context: ssl.SSLContext, keepalive_s: float, reuse: Reuse | None = None) -> None:
+        self._reuse = reuse or Reuse()
         super().__init__(
             ssl_context,
             max_connections=None,
             max_keepalive_connections=None,
             keepalive_expiry=keepalive_s,
-            network_backend=Connector(),
+            network_backend=Connector(self._reuse),
         )
         self._ssl = ssl_context
         self._keepalive_s = keepalive_s
@@ -57,7 +58,7 @@ class Pool(httpcore2.AsyncConnectionPool):
         pool = self
         while len(pool._requests) >= MOST_REQUESTS:
             if pool._next is None:
-                pool._next = Pool(ssl_context=self._ssl, keepalive_s=self._keepalive_s)
+                pool._next = Pool(ssl_context=self._ssl, keepalive_s=self._keepalive_s, reuse=self._reuse)
             pool = pool._next
         return pool
 

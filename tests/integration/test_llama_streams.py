@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from synth_actors import Engine, EngineConfig, Request, Usage, open_engine
-from synth_actors.snapshot import EndpointSnapshot
+from synth_actors.snapshot import Counters, EndpointSnapshot
 from tests.engine.support import assert_idle
 from tests.integration.support import Llama, llama_endpoint
 
@@ -78,11 +78,10 @@ async def test_half_of_two_hundred_streams_are_left_and_the_server_works_for_nob
         await server_is_idle(llama)
         await assert_idle(engine)
         snapshot = await engine.metrics()
-        noted = engine._wiring._router.endpoints[0].usage
     counters, endpoint = snapshot.counters, snapshot.router.endpoints[f"{kind}:noise"]
     assert (counters.submitted, counters.succeeded, counters.cancelled) == (STREAMS, HALF, HALF)
     assert_attempts(endpoint, succeeded=HALF, abandoned=HALF)
-    assert_counted_as_far_as_it_told(kind, llama, usages, noted)
+    assert_counted_as_far_as_it_told(kind, llama, usages, counters)
 
 
 def assert_attempts(endpoint: EndpointSnapshot, *, succeeded: int, abandoned: int) -> None:
@@ -95,7 +94,7 @@ def assert_attempts(endpoint: EndpointSnapshot, *, succeeded: int, abandoned: in
     assert not unsent or "disconnected without sending a response" in endpoint.last_message
 
 
-def assert_counted_as_far_as_it_told(kind: str, llama: Llama, usages: list[Usage], noted: Usage) -> None:
+def assert_counted_as_far_as_it_told(kind: str, llama: Llama, usages: list[Usage], noted: Counters) -> None:
     """`usages` are those of the whole answers, `noted` is what the engine knows of all."""
     server_in, server_out = llama.tokens()
     assert [usage.output_tokens for usage in usages] == [SHORT] * HALF

@@ -13,7 +13,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from synth_actors import Endpoint
-from synth_actors.providers.connections import RESERVED_FILES, open_files_limit
+from synth_actors.providers.connections import RESERVED_FILES, Reuse, open_files_limit
 from synth_actors.providers.http_client import KEEPALIVE_S, open_client
 from synth_actors.providers.pool import MOST_REQUESTS
 
@@ -162,3 +162,35 @@ async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_wit
     assert all(f"may open {few_files} files" in line and "ulimit -n" in line for line in refusals)
     with Path(__file__).open() as another:  # noqa: ASYNC230 - that it can be opened is the point
         assert another.readable()
+
+
+@pytest.mark.parametrize("closes", [True, False])
+async def test_where_the_server_closes_after_each_answer_connections_are_not_used_again(closes: bool) -> None:
+    connections = requests = 0
+
+    async def handle(stream: trio.SocketStream) -> None:
+        nonlocal connections, requests
+        connections += 1
+        while await stream.receive_some():
+            requests += 1
+            await stream.send_all(ANSWER)
+            if closes:  # and has not said so
+                break
+        await stream.aclose()
+
+    async with serving(handle) as url, client_for(url) as client:
+        for _ in range(12):
+            await ask(client, url)
+            await trio.testing.wait_all_tasks_blocked(0.005)  # its end has arrived
+        reuse = client._transport._pool._reuse  # type: ignore[attr-defined]
+    assert (requests, connections) == (12, 12 if closes else 1)
+    assert reuse.is_vain is closes
+
+
+def test_a_server_that_restarts_does_not_make_reuse_vain() -> None:
+    reuse = Reuse()
+    for _ in range(100):
+        reuse.tried(was_closed=False)
+    for _ in range(50):
+        reuse.tried(was_closed=True)
+    assert not reuse.is_vain
