@@ -7,6 +7,7 @@ cache from whoever leaves early.  Everything here runs in the caller's own task.
 from __future__ import annotations
 
 from collections.abc import Set
+from math import inf
 from typing import Any
 
 import trio
@@ -142,11 +143,11 @@ class Front:
         timeout_s = lookup.request.timeout_s
         if timeout_s is None:
             timeout_s = self._timeout_s
-        return float("inf") if timeout_s is None else lookup.submitted_at + timeout_s
+        return inf if timeout_s is None else lookup.submitted_at + timeout_s
 
     async def _wait(self, lookup: Lookup) -> Landing:
         deadline = self._deadline(lookup)
-        if deadline == float("inf"):
+        if deadline == inf:
             return await lookup.reply.wait()
         with trio.CancelScope(deadline=deadline):
             return await lookup.reply.wait()
@@ -156,7 +157,11 @@ class Front:
 
     async def park(self, lookup: Lookup) -> None:
         """Wait for the next thing that happens to a stream.  Raises `DeadlineExceededError`."""
-        with trio.CancelScope(deadline=self._deadline(lookup)) as scope:
+        deadline = self._deadline(lookup)
+        if deadline == inf:
+            await lookup.reply.park()
+            return
+        with trio.CancelScope(deadline=deadline) as scope:
             await lookup.reply.park()
         if scope.cancelled_caught and not lookup.reply.answered:
             raise self.too_late(lookup)

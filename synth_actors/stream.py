@@ -61,7 +61,8 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             GenerationError: the attempt being read failed (`partial` is what it had said), or the request did.
             DeadlineExceededError: `timeout_s` is over.
         """
-        await trio.lowlevel.checkpoint()
+        if self._has_news():  # else waiting is a checkpoint
+            await trio.lowlevel.checkpoint()
         if self._closed:
             raise trio.ClosedResourceError
         self._check_time()
@@ -108,6 +109,16 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         self._lookup.reply.nudge()  # whoever waits in another task is told
 
     # ------------------------------------------------------------------------------------------------ reading
+
+    def _has_news(self) -> bool:
+        """Whether `receive` has something to say at once."""
+        if self._closed or self._error is not None:
+            return True
+        self._look()
+        if self._landing is not None:
+            return True
+        texts = self._current()
+        return texts is not None and (self._read < len(texts.pieces) or texts.problem is not None)
 
     def _next(self) -> Chunk | None:
         """The next chunk, None to wait; raises at the end."""
