@@ -112,3 +112,12 @@ def test_it_goes_elsewhere_only_where_a_call_is_taken_now() -> None:
     assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5)
     progress.note(Fault.FAILED, "two", 0.0)
     assert verdict(progress, Fault.FAILED) == Again(1.0), "all have failed it"
+
+
+def test_a_failure_waits_in_line_only_where_all_that_may_still_serve_it_are_closed() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.FAILED, "one", 0.0)
+    assert verdict(progress, Fault.FAILED, closed=["one", "two"]) == Again(0.0)
+    assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5), "the one that failed is open"
+    progress.note(Fault.REJECTED, "two", 0.0)
+    assert verdict(progress, Fault.FAILED, closed=["one"]) == Again(0.0), "the other will never take it"

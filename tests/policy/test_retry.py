@@ -137,6 +137,19 @@ def test_a_wait_beyond_all_measure_is_a_clear_end(fault: Fault) -> None:
     assert judge(replace(refused, retry_after_s=LONGEST_RETRY_AFTER_S)) == Again(LONGEST_RETRY_AFTER_S)
 
 
+def test_a_wait_that_is_longer_than_the_little_patience_left_is_said_to_be_so() -> None:
+    down = replace(PLAIN, fault=Fault.OVERLOADED, refused_for_s=59.5, retry_after_s=1.0)
+    assert judge(down) == GiveUp("it asks to wait 1 s, and no request waits longer than 60 s for that")
+
+
+def test_where_all_are_closed_a_failure_waits_in_line_for_the_first_that_opens() -> None:
+    assert judge(replace(PLAIN, all_closed=True)) == AT_ONCE
+    assert judge(replace(PLAIN, all_closed=True, spent=6)) == GiveUp()
+    too_long = GiveUp("it asks to wait 601 s, and no request waits longer than 600 s for that")
+    assert judge(replace(PLAIN, all_closed=True, retry_after_s=601.0)) == too_long
+    assert judge(replace(PLAIN, retry_after_s=601.0, others_left=True, others_open=True)) == Elsewhere()
+
+
 trials = st.builds(
     Trial,
     fault=st.sampled_from(Fault),

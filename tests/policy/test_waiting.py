@@ -163,6 +163,16 @@ def test_when_the_others_are_dead_it_goes_back_too() -> None:
     assert room.look(1.0) == (1.0 + FIRST_DELAY_S, [])
 
 
+def test_who_goes_back_may_leave_while_it_waits_apart() -> None:
+    room = Room()
+    staying, leaving = room.failed_at_one(back_at=3.0), room.failed_at_one(back_at=3.0)
+    room.look(3.0)
+    room.waiting.leave(leaving)
+    assert (len(room.waiting), room.waiting.delayed, staying.in_line) == (0, 1, False)
+    room.waiting.call_in(3.0)
+    assert room.heads() == {BOTH: staying.number}
+
+
 def test_who_was_served_does_not_go_back() -> None:
     room = Room()
     room.failed_at_one(back_at=7.0)
@@ -293,6 +303,13 @@ class Hall(RuleBasedStateMachine):
             self.waiting.join_elsewhere(job, self.now + back_s)
         else:
             self.waiting.wait_until(job, self.now + back_s)
+
+    @rule(back_s=st.sampled_from([0.1, 3.0, inf]))
+    def one_comes_and_is_refused_somewhere(self, back_s: float) -> None:
+        self.numbers += 1
+        job = self.inside[self.numbers] = Job(self.numbers, Progress(frozenset("abc")), self.now)
+        job.progress.note(Fault.RATE_LIMITED, "a", self.now)
+        self.waiting.join_elsewhere(job, self.now + back_s)
 
     @precondition(lambda self: self.inside)
     @rule(which=st.integers(0, 99))
