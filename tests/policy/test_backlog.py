@@ -107,8 +107,15 @@ def test_it_agrees_with_a_list_under_random_use() -> None:
             backlog.push(item, allowed)
             model.append((item, allowed))
         elif what < 0.75 and model:
-            item, _allowed = model.pop(chance.randrange(len(model)))
-            backlog.drop(item)
+            item, allowed = model.pop(chance.randrange(len(model)))
+            if what < 0.65:
+                backlog.drop(item)
+            else:
+                backlog.remove(item, allowed)
+                put_back = Item(item.number)
+                backlog.push(put_back, AB)
+                model.append((put_back, AB))
+                model.sort(key=lambda row: row[0].number)
         elif model:
             rows = list(backlog.lanes())
             firsts = {allowed: item for item, allowed in reversed(model)}

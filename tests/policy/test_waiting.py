@@ -163,6 +163,19 @@ def test_when_the_others_are_dead_it_goes_back_too() -> None:
     assert room.look(1.0) == (1.0 + FIRST_DELAY_S, [])
 
 
+def test_who_was_refused_everywhere_stands_in_line_for_all_with_its_patience() -> None:
+    room = Room()
+    job = room.job()
+    for name in BOTH:
+        job.progress.note(Fault.RATE_LIMITED, name, 0.0)
+    room.waiting.join_elsewhere(job, inf)
+    for one in room.endpoints.values():
+        close(one, 1.0, for_s=500.0)
+    assert room.look(1.0) == (61.0, [])
+    assert room.heads() == {BOTH: 1}
+    assert len(room.look(61.0)[1]) == 1
+
+
 def test_who_goes_back_may_leave_while_it_waits_apart() -> None:
     room = Room()
     staying, leaving = room.failed_at_one(back_at=3.0), room.failed_at_one(back_at=3.0)
