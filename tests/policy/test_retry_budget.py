@@ -92,6 +92,16 @@ def test_the_eleventh_waits_for_the_first_to_be_ten_seconds_old() -> None:
     assert budget.book(6.0, within_s=60.0) == 25.0
 
 
+def test_what_is_forgotten_is_what_is_ten_seconds_old_and_nothing_else() -> None:
+    budget = RetryBudget()
+    assert budget.book(0.0, within_s=60.0) == 0.0
+    assert [budget.book(5.0, within_s=60.0) for _ in range(10)] == [5.0] * 9 + [10.0]
+    assert budget.book(10.0, within_s=60.0) == 15.0
+    for _ in range(200):
+        budget.request(20.0)
+    assert (budget.allowance(29.999), budget.allowance(30.0)) == (20, FEWEST)
+
+
 def test_who_was_refused_takes_no_place() -> None:
     budget = RetryBudget()
     for _ in range(10):

@@ -212,9 +212,9 @@ def test_what_answers_usually_need_counts_where_it_is_known() -> None:
     rows = [priced("reads", 0, 1.0, 20.0), priced("writes", 1, 5.0, 1.0)]
     need = Need(1000.0, 1000)
     assert cheapest(rows, need, 0.0).name == "writes"
-    for row, output in zip(rows, (10, 30), strict=True):
+    for row, output in zip(rows, (100, 200), strict=True):
         row.succeeded(row.begin(need, 0.0), Usage(input_tokens=1000, output_tokens=output), 1.0, None, 0.0)
-    assert cheapest(rows, need, 0.0).name == "reads", "20 tokens, as they have made on average"
+    assert cheapest(rows, need, 0.0).name == "reads", "150 tokens, as they have made on average"
     assert cheapest(rows, replace(need, max_tokens=5), 0.0).name == "reads"
     assert cheapest(rows[::-1], Need(10.0, 5), 0.0).name == "writes"
 
