@@ -268,7 +268,7 @@ class Run:
 
     def _check_secrets(self, snapshot: Snapshot, texts: Sequence[str]) -> None:
         for text in (*texts, *self._seen_texts(snapshot)):
-            assert CANARY not in text, "I6: the key was shown"
+            assert CANARY not in text, f"I6: the key was shown in {text[:200]}"
 
     def _seen_texts(self, snapshot: Snapshot) -> Iterator[str]:
         yield from (repr(self.engine), repr(self.engine.config), repr(snapshot))
