@@ -148,6 +148,38 @@ def test_failures_after_acceptance_close_it_for_a_while(fault: Fault) -> None:
     assert state.pace.error_share > 0.0
 
 
+def test_an_answer_ends_the_row_of_failures() -> None:
+    state = endpoint()
+    for now in range(20):
+        fail(state, Fault.FAILED, float(now))
+        if now % (FAILURES_TO_PAUSE - 1) == 0:
+            succeed(state, float(now))
+    assert state.admits(20.0, NEED)
+    assert not state.schema_in_prompt
+
+
+@pytest.mark.parametrize(("fault", "lowered"), [(Fault.TIMED_OUT, True), (Fault.FAILED, False)])
+def test_a_call_that_was_not_answered_in_time_lowers_the_limit(fault: Fault, lowered: bool) -> None:
+    state = remote()
+    end(state, begin(state, 2)[0], fault, 9.0)
+    assert (state.limits.limit < FIRST_LIMIT) == lowered
+
+
+@pytest.mark.parametrize(("fault", "left"), [(Fault.RATE_LIMITED, 59.0), (Fault.OVERLOADED, 60.0)])
+def test_a_configured_limit_of_requests_counts_those_that_a_rate_limit_refused(fault: Fault, left: float) -> None:
+    state = endpoint(per_minute=PerMinute(requests=60))
+    fail(state, fault, 0.0)
+    assert state.snapshot(0.0).rate_limits["requests"].remaining == left
+
+
+def test_a_call_proves_the_limit_once() -> None:
+    state = remote()
+    call = begin(state, FIRST_LIMIT)[0]
+    for now in range(5):
+        state.let_in(call, None, float(now))
+    assert state.limits.limit == FIRST_LIMIT + 1
+
+
 def test_a_fatal_fault_closes_it_for_good() -> None:
     state = endpoint()
     fail(state, Fault.FATAL, 1.0)

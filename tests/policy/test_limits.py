@@ -418,6 +418,14 @@ def test_metered_output_is_expected_until_it_is_settled() -> None:
     assert level(1.0) == pytest.approx(49_970.0 - 200.0), "what had ended before the third was sent is known"
 
 
+def test_what_a_refused_call_might_have_made_is_not_expected_any_more() -> None:
+    limits = remote()
+    limits.heard(limits.begin(NEED, 0.0), says(output_tokens=(60_000.0, 50_000.0)), 0.0)
+    limits.refused(limits.begin(NEED, 1.0), None, 1.0, counted=True)
+    limits.heard(limits.begin(NEED, 2.0), says(output_tokens=(60_000.0, 50_000.0)), 2.0)
+    assert limits.snapshot(2.0)["output_tokens"].remaining == 50_000.0 - 200.0 - margin(60_000.0)
+
+
 def test_tokens_of_both_kinds_are_counted_together() -> None:
     limits = remote()
     limits.heard(limits.begin(NEED, 0.0), says(tokens=(60_000.0, 50_000.0)), 0.0)
