@@ -213,6 +213,10 @@ class Run:
         assert self.snapshot is not None
         return sum((Counter(e.failures) for e in self.snapshot.router.endpoints.values()), Counter())
 
+    def attempts_now(self, name: str) -> int:
+        """Calls sent to one endpoint so far."""
+        return next(e.attempts for e in self.engine._wiring._router.endpoints if e.name == name)
+
     def attempts_at(self, name: str) -> int:
         """Calls made at one endpoint."""
         assert self.snapshot is not None
