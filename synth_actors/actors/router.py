@@ -221,12 +221,17 @@ class RouterActor(Decider[RouterMessage]):
         for lane, job in self._waiting.lanes():
             open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now, job.need)]
             if len(open_ones) > 1 and self._budget.limit_usd is not None:
-                open_ones = [e for e in open_ones if self._budget.fits(self._estimate_usd(job, e))] or open_ones
+                open_ones = self._affordable(job, open_ones)
             if open_ones:
                 endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones, job.need, now)
                 if self._send(lane, job, endpoint, now):
                     return True
         return False
+
+    def _affordable(self, job: _Job, open_ones: list[EndpointState]) -> list[EndpointState]:
+        """Those that fit into the budget; when none does, the one that may cost least, for `_send` to say so."""
+        costs = {endpoint: self._estimate_usd(job, endpoint) for endpoint in open_ones}
+        return [e for e in open_ones if self._budget.fits(costs[e])] or [min(open_ones, key=lambda e: costs[e])]
 
     def _estimate_usd(self, job: _Job, endpoint: EndpointState) -> float:
         """The most that `job` may cost at `endpoint`; 0.0 when nobody asks."""
@@ -290,7 +295,7 @@ class RouterActor(Decider[RouterMessage]):
 
     def _failed(self, job: _Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         endpoint = self._endpoints[attempt.endpoint]
-        job.progress.note(fault, endpoint.name, now)
+        job.progress.note(fault, endpoint.name, now, failure.retry_after_s)
         if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
             logger.error("%s; it gets no more calls", failure.message)
         elif fault in REFUSED_BEFORE_WORK:

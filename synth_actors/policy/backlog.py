@@ -48,9 +48,9 @@ class Lane(Generic[Q]):
         """Take the head, which there is."""
         return heappop(self._heap)[1]
 
-    def remove(self, item: Q) -> None:
-        """Take `item`, which is queued, out of the middle."""
-        self._heap = [row for row in self._heap if row[1] is not item]
+    def remove(self, items: set[Q]) -> None:
+        """Take `items`, which are queued, out of the middle."""
+        self._heap = [row for row in self._heap if row[1] not in items]
         heapify(self._heap)
 
     def __len__(self) -> int:
@@ -86,10 +86,10 @@ class Backlog(Generic[Q]):
         self.wanted -= 1
         return lane.pop()
 
-    def remove(self, item: Q, allowed: frozenset[str]) -> None:
-        """Take `item` out of the lane of `allowed`, where it is queued."""
-        self.wanted -= 1
-        self._lanes[allowed].remove(item)
+    def remove(self, items: set[Q], allowed: frozenset[str]) -> None:
+        """Take `items` out of the lane of `allowed`, where they are queued."""
+        self.wanted -= len(items)
+        self._lanes[allowed].remove(items)
 
     def drop(self, item: Q) -> None:
         """`item`, which is queued, is not wanted any more."""

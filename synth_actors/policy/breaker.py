@@ -171,7 +171,7 @@ class Breaker:
         if self._pauses and begun_at < self._paused_at:  # it says nothing new
             return False
         if not self._pauses:
-            self.closed_since = self._row_began_at if self._refusals else now
+            self.closed_since = self._row_began_at if self._refusals and not self._failures else now
             self.excused_until = now + length_s if is_told else -inf
         self.reopens_at = max(self.reopens_at, now + length_s)
         self._pauses += 1

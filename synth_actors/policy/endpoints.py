@@ -165,7 +165,7 @@ class EndpointState:
         if fault in REFUSED_BEFORE_WORK:
             self._refused(call, fault, failure, now)
             return
-        if fault is not Fault.FATAL:
+        if fault not in (Fault.FATAL, Fault.TIMED_OUT):  # who is not heard of in time was perhaps never let in
             self.let_in(call, None, now)
         self._ended(call, failure.usage, now)
         if fault is Fault.FATAL:

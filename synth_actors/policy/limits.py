@@ -252,12 +252,12 @@ class EndpointLimits:
         ticket.is_heard = True
         burst, bursts = ticket.burst, self._bursts
         burst.unheard.add(ticket.taken, -1.0)
-        if burst.number < bursts[0].number or (limits is None and self.named):
-            return  # a newer call has told more
+        if limits is None or burst.number < bursts[0].number:
+            return  # it tells nothing, or a newer call has told more
         is_newest = burst is not bursts[0]
         while bursts[0] is not burst:
             bursts.popleft()
-        for kind in Kind if limits is not None else ():
+        for kind in Kind:
             if (allowance := getattr(limits, kind.value)) is not None:
                 self._correct(kind, allowance, ticket, is_newest, now)
 
@@ -308,16 +308,12 @@ class EndpointLimits:
 
     def learn(self, ticket: Ticket | None, usage: Usage) -> None:
         """A whole answer tells what to expect of the next."""
-        if ticket is None:
-            return
-        need = ticket.need
-        if need.input_tokens and usage.input_tokens:
-            seen = (usage.input_tokens + usage.cache_write_tokens) / need.input_tokens
-            self._input_ratio += LEARNED_SHARE * (seen - self._input_ratio)
         if usage.output_tokens:
-            old = self.usual_output
-            made = float(usage.output_tokens)
+            old, made = self.usual_output, float(usage.output_tokens)
             self.usual_output = made if old is None else old + LEARNED_SHARE * (made - old)
+        if ticket is not None and ticket.need.input_tokens and usage.input_tokens:
+            seen = (usage.input_tokens + usage.cache_write_tokens) / ticket.need.input_tokens
+            self._input_ratio += LEARNED_SHARE * (seen - self._input_ratio)
 
     def _take(self, taken: Taken, now: float) -> None:
         for kind, bucket in self._all():

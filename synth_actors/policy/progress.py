@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
-from synth_actors.policy.retry import REFUSED_BEFORE_WORK, REJECTED_FOR_GOOD, Trial, Verdict, judge
+from synth_actors.policy.retry import (
+    LONGEST_RETRY_AFTER_S,
+    REFUSED_BEFORE_WORK,
+    REJECTED_FOR_GOOD,
+    Trial,
+    Verdict,
+    judge,
+)
 from synth_actors.providers.base import Fault
 
 
@@ -41,8 +49,10 @@ class Progress:
     """The history of one request: where it may go, and where and how it has failed."""
 
     __slots__ = (
+        "_excused_until",
         "_invalid_outputs",
         "_refusals",
+        "_refused_at",
         "_refused_since",
         "_schema_refusals",
         "_spent",
@@ -62,6 +72,8 @@ class Progress:
         self._schema_refusals = 0
         self._refused_since: float | None = None
         self._refusals = 0  # in a row
+        self._refused_at = _NOWHERE  # in the same row
+        self._excused_until = -inf  # the longest wait that a rate limit named, at its first refusal of the row
 
     def places(self) -> frozenset[str]:
         """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
@@ -77,15 +89,14 @@ class Progress:
         """Where it has not failed yet."""
         return self.allowed - self.failed_at - self.rejected_at
 
-    def note(self, fault: Fault, endpoint: str, now: float) -> None:
-        """An attempt at `endpoint` ended with `fault`."""
+    def note(self, fault: Fault, endpoint: str, now: float, retry_after_s: float | None = None) -> None:
+        """An attempt at `endpoint` ended with `fault`, and with the wait that the server named."""
         self.last_endpoint = endpoint
         if fault in REFUSED_BEFORE_WORK:
-            self._refused_since = now if self._refused_since is None else self._refused_since
-            self._refusals += 1
-            self.failed_at |= {endpoint}
+            self._refused(fault, endpoint, now, retry_after_s or 0.0)
             return
         self._refused_since, self._refusals = None, 0  # it was let in
+        self._refused_at, self._excused_until = _NOWHERE, -inf
         if fault is Fault.SCHEMA_REFUSED:
             self._schema_refusals += 1
             return
@@ -95,6 +106,14 @@ class Progress:
             self.rejected_at |= {endpoint}
         else:
             self.failed_at |= {endpoint}
+
+    def _refused(self, fault: Fault, endpoint: str, now: float, told_s: float) -> None:
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        self._refusals += 1
+        self.failed_at |= {endpoint}
+        if endpoint not in self._refused_at and fault is Fault.RATE_LIMITED and told_s <= LONGEST_RETRY_AFTER_S:
+            self._excused_until = max(self._excused_until, now + told_s)
+        self._refused_at |= {endpoint}
 
     def verdict(
         self, fault: Fault, call: LastCall, need: Need, endpoints: Endpoints, limits: Limits, now: float
@@ -112,10 +131,12 @@ class Progress:
                 schema_refusals=self._schema_refusals,
                 endpoints=len(self.allowed),
                 others_left=any(name != last for name in alive),
+                others_unasked=any(name not in self._refused_at for name in alive),
                 others_open=any(name != last and endpoints[name].admits(now, need) for name in self.untried()),
                 some_left=bool(alive),
                 refusals=self._refusals,
                 refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
+                excused_for_s=self._excused_until - now,
                 patience_s=limits.patience_s,
                 retry_after_s=call.retry_after_s,
                 jitter=limits.jitter(),

@@ -4,8 +4,8 @@ What it shows is the time to the first token: the median of a window of calls, b
 been for a while (Vegas, Brakmo 1995; Netflix's gradient limit).  A window holds as many calls as may be under way, at
 least 20, so that each round of calls is judged once, and a median of many is not moved by a few.
 
-Whatever makes the times longer need not be a queue of ours: prompts grow, neighbours come.  If half as many calls wait
-as long as before, what is usual now becomes the new measure.
+Whatever makes the times longer need not be a queue of ours: prompts grow, neighbours come.  If much
+fewer calls wait as long as before, what is usual now becomes the new measure.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ LONG_RATIO = 4.0
 """and at once from here on."""
 STEADY = 3
 """Only so many medians in a row are a measure: the lowest of a thousand is much below what is usual."""
+PASSED_SHARE = 0.75
+FEWER_SHARE = 0.5
 HELPED_RATIO = 0.75
-"""Half as many calls that still wait more than this share of what they waited: that has not helped."""
+"""So many of the calls that still wait more than this share of what they waited: having fewer has not helped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,9 @@ class QueueWatch:
             self._best_s = min(self._best_s, max(self._medians))
         ratio = usual_s / self._best_s if self._best_s > 0.0 else 1.0
         if ratio <= QUEUED_RATIO:
-            self._trouble, self._strikes = None, 0
+            if self._trouble is not None and limit >= PASSED_SHARE * self._trouble[0]:
+                self._trouble = None  # that many calls do not wait any more
+            self._strikes = 0
             return FLOWS
         self._strikes += 1
         if self._strikes == 1 and ratio < LONG_RATIO:
@@ -115,7 +119,7 @@ class QueueWatch:
         return self._in_trouble(usual_s, limit, ratio)
 
     def _in_trouble(self, usual_s: float, limit: float, ratio: float) -> Verdict:
-        if self._trouble is not None and limit <= self._trouble[0] / 2.0:
+        if self._trouble is not None and limit <= FEWER_SHARE * self._trouble[0]:
             before, waited_s = self._trouble
             self._trouble = None
             if usual_s > HELPED_RATIO * waited_s:

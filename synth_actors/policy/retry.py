@@ -71,6 +71,8 @@ class Trial:
     patience_s: float
     retry_after_s: float | None
     jitter: float
+    others_unasked: bool = False  # some of those that may still serve it have not refused it in this row
+    excused_for_s: float = 0.0  # what is left of the waits that rate limits named
     all_closed: bool = False  # every endpoint that may still serve it is paused, or being tried
 
 
@@ -92,12 +94,13 @@ def judge(trial: Trial) -> Verdict:
 
 
 def _after_refusal(trial: Trial) -> Verdict:
-    told_s, left_s = trial.retry_after_s, trial.patience_s - trial.refused_for_s
+    told_s = trial.retry_after_s
+    left_s = max(trial.patience_s - trial.refused_for_s, trial.excused_for_s)
     if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     is_limit = trial.fault is Fault.RATE_LIMITED  # the wait it names tries nobody's patience, a refusal after it does
     is_over = left_s <= (0.0 if told_s is None or is_limit else told_s)
-    if is_over and not trial.others_left:
+    if is_over and not trial.others_unasked:
         return GiveUp(_too_long(told_s, trial.patience_s) if told_s and left_s > 0.0 else "")
     wait_s = _wait_s(trial) if is_over else min(_wait_s(trial), max(left_s, told_s or 0.0))
     return Elsewhere(wait_s) if trial.others_open else Again(wait_s)

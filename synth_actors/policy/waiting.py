@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from math import inf
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar, assert_never
 
 from synth_actors.policy.backlog import Backlog, Lane, Queued
@@ -56,7 +58,8 @@ class Waiting(Generic[W]):
         self._patience_s = patience_s
         self._line: Backlog[W] = Backlog()
         self._apart: Delayed[W] = Delayed()
-        self._narrowed: dict[W, frozenset[str]] = {}  # in line for fewer endpoints than may serve them
+        self._narrowed: dict[frozenset[str], set[W]] = {}  # in line for fewer endpoints than may serve them, by those
+        self._backs: list[tuple[float, int, W]] = []  # when they may go back; some have left meanwhile
 
     def __len__(self) -> int:
         return len(self._line)
@@ -74,7 +77,9 @@ class Waiting(Generic[W]):
         one.in_line = True
         self._line.push(one, places)
         if one.progress.failed_at and places != one.progress.willing():
-            self._narrowed[one] = places
+            self._narrowed.setdefault(places, set()).add(one)
+            if one.back_at < inf:
+                heappush(self._backs, (one.back_at, one.number, one))
 
     def join_elsewhere(self, one: W, back_at: float) -> None:
         """Stand in line for those that have not failed it, and from `back_at` on for the others, too."""
@@ -90,7 +95,7 @@ class Waiting(Generic[W]):
         """`one`, who waits, is not wanted any more."""
         if one.in_line:
             self._line.drop(one)
-            self._narrowed.pop(one, None)
+            self._forget(one)
         else:
             self._apart.drop(one)
 
@@ -99,8 +104,15 @@ class Waiting(Generic[W]):
         one = self._line.pop(lane)
         one.in_line = False
         if self._narrowed:
-            self._narrowed.pop(one, None)
+            self._forget(one)
         return one
+
+    def _forget(self, one: W) -> None:
+        places = one.progress.places()
+        if (narrowed := self._narrowed.get(places)) is not None:
+            narrowed.discard(one)
+            if not narrowed:
+                del self._narrowed[places]
 
     def call_in(self, now: float) -> None:
         """Whose time has come stands in line."""
@@ -124,20 +136,32 @@ class Waiting(Generic[W]):
         return min(due, self._apart.next_at), hopeless
 
     def _outlook(self, places: frozenset[str], need: Need, now: float) -> Outlook:
-        return outlook([self._endpoints[name] for name in places], need, now)
+        endpoints = [self._endpoints[name] for name in places]
+        return outlook(sorted(endpoints, key=attrgetter("rank")) if len(endpoints) > 1 else endpoints, need, now)
 
     def _widen(self, now: float) -> float:
         """Who stands in line for a few goes back to all: in time, or after a breath when the few are closed."""
-        due = inf
-        for one, places in list(self._narrowed.items()):
-            if now < one.back_at and isinstance(self._outlook(places, one.need, now), Open):
-                due = min(due, one.back_at)
-                continue
-            del self._narrowed[one]
-            self._line.remove(one, places)
+        for places, narrowed in list(self._narrowed.items()):
+            some = next(iter(narrowed))
+            if not isinstance(self._outlook(places, some.need, now), Open):
+                self._step_out(places, narrowed, now)
+        backs = self._backs
+        while backs and (backs[0][0] <= now or not self._is_narrowed(backs[0][2])):
+            one = heappop(backs)[2]
+            if self._is_narrowed(one):
+                self._step_out(one.progress.places(), {one}, now)
+        return backs[0][0] if backs else inf
+
+    def _is_narrowed(self, one: W) -> bool:
+        return one in self._narrowed.get(one.progress.places(), ())
+
+    def _step_out(self, places: frozenset[str], ones: set[W], now: float) -> None:
+        leaving = list(ones)
+        self._line.remove(set(leaving), places)
+        for one in leaving:
+            self._forget(one)
             one.in_line = False
             self.wait_until(one, one.back_at if one.back_at < inf else now + FIRST_DELAY_S)
-        return due
 
     def _look_at(self, lane: Lane[W], need: Need, hopeless: list[tuple[W, Hopeless]], now: float) -> float:
         view = self._outlook(lane.allowed, need, now)

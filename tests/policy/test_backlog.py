@@ -71,7 +71,7 @@ def test_an_item_can_be_taken_out_of_the_middle() -> None:
     items = [Item(number) for number in range(5)]
     for item in items:
         backlog.push(item, A)
-    backlog.remove(items[2], A)
+    backlog.remove({items[2]}, A)
     assert len(backlog) == 4
     assert [take_first(backlog) for _ in range(4)] == [0, 1, 3, 4]
 
@@ -111,7 +111,7 @@ def test_it_agrees_with_a_list_under_random_use() -> None:
             if what < 0.65:
                 backlog.drop(item)
             else:
-                backlog.remove(item, allowed)
+                backlog.remove({item}, allowed)
                 put_back = Item(item.number)
                 backlog.push(put_back, AB)
                 model.append((put_back, AB))

@@ -114,7 +114,7 @@ def test_the_request_s_own_faults_close_no_endpoint_and_lower_no_limit(fault: Fa
     assert state.pace.error_share == 0.0
 
 
-@pytest.mark.parametrize("fault", [None, Fault.FAILED, Fault.TIMED_OUT, *THE_REQUESTS_OWN])
+@pytest.mark.parametrize("fault", [None, Fault.FAILED, *THE_REQUESTS_OWN])
 def test_a_call_that_was_let_in_ends_the_row_of_refusals_whatever_becomes_of_it(fault: Fault | None) -> None:
     state = endpoint()
     for _ in range(REFUSALS_TO_PAUSE - 1):

@@ -40,7 +40,7 @@ PLAIN = Trial(
     retry_after_s=None,
     jitter=0.0,
 )
-OTHERS = replace(PLAIN, endpoints=2, others_left=True, others_open=True)
+OTHERS = replace(PLAIN, endpoints=2, others_left=True, others_unasked=True, others_open=True)
 OTHERS_CLOSED = replace(OTHERS, others_open=False)
 AT_ONCE = Again(0.0)
 LATER = Again(FIRST_DELAY_S / 2)
@@ -91,8 +91,11 @@ def test_a_refusal_spends_no_attempt_and_ends_with_the_patience(fault: Fault) ->
     refused = replace(PLAIN, fault=fault, spent=99)
     assert judge(replace(refused, refused_for_s=59.875)) == Again(0.125)
     assert judge(replace(refused, refused_for_s=60.0)) == GiveUp()
-    assert judge(replace(refused, refused_for_s=99.0, others_left=True)) == LATER
-    assert judge(replace(refused, refused_for_s=99.0, others_left=True, others_open=True)) == Elsewhere(0.25)
+    assert judge(replace(refused, refused_for_s=99.0, others_left=True, others_unasked=True)) == LATER
+    others = replace(refused, refused_for_s=99.0, others_left=True, others_open=True)
+    assert judge(replace(others, others_unasked=True)) == Elsewhere(0.25)
+    assert judge(others) == GiveUp(), "everybody has refused it in vain"
+    assert judge(replace(others, excused_for_s=5.0)) == Elsewhere(0.25), "but one has named a wait that is not over"
 
 
 @pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
@@ -125,7 +128,7 @@ def test_an_endpoint_that_is_down_is_not_waited_for_longer_than_the_patience(fau
     assert judge(replace(down, retry_after_s=29.9)) == Again(29.9)
     too_long = judge(replace(down, retry_after_s=30.1))
     assert too_long == GiveUp("it asks to wait 30.1 s, and no request waits longer than 60 s for that")
-    assert judge(replace(down, retry_after_s=30.1, others_left=True)) == Again(30.1)
+    assert judge(replace(down, retry_after_s=30.1, others_left=True, others_unasked=True)) == Again(30.1)
     assert judge(replace(down, refused_for_s=61.0, retry_after_s=1.0)) == GiveUp(), "the patience was over before"
 
 
@@ -161,13 +164,18 @@ trials = st.builds(
     endpoints=st.integers(1, 4),
     others_left=st.booleans(),
     others_open=st.booleans(),
+    others_unasked=st.booleans(),
     some_left=st.booleans(),
     refusals=st.integers(1, 50),
     refused_for_s=st.floats(0.0, 200.0),
     patience_s=st.sampled_from([0.0, 1.0, 60.0, 1e6]),
     retry_after_s=st.none() | st.floats(-10.0, 2000.0),
     jitter=st.floats(0.0, 1.0, exclude_max=True),
-).filter(lambda trial: trial.others_left >= trial.others_open and trial.some_left >= trial.others_left)
+).filter(
+    lambda trial: (
+        trial.others_left >= max(trial.others_open, trial.others_unasked) and trial.some_left >= trial.others_left
+    )
+)
 
 
 @settings(max_examples=400)
@@ -180,7 +188,7 @@ def test_whatever_was_tried_the_verdict_keeps_its_bounds(trial: Trial) -> None:
     if isinstance(verdict, Elsewhere):
         assert trial.others_left
         assert verdict.back_after_s >= 0.0
-    if is_refusal and trial.others_open:
+    if is_refusal and trial.others_open and trial.others_unasked:
         assert isinstance(verdict, Elsewhere), "somebody else takes it at once"
     if is_refusal and trial.refused_for_s < trial.patience_s and told_s <= trial.patience_s - trial.refused_for_s:
         assert isinstance(verdict, GiveUp) == (told_s > LONGEST_RETRY_AFTER_S and not trial.others_left)

@@ -376,7 +376,12 @@ class Hall(RuleBasedStateMachine):
         assert self.waiting.delayed == len(self.inside) - len(in_line)
         queued = [row[1] for lane in self.waiting._line._lanes.values() for row in lane._heap if not row[1].dropped]
         assert sorted(job.number for job in queued) == sorted(job.number for job in in_line)
-        assert set(self.waiting._narrowed) <= set(in_line)
+        narrowed = [job for group in self.waiting._narrowed.values() for job in group]
+        assert len(narrowed) == len(set(narrowed))
+        assert set(narrowed) <= set(in_line)
+        for places, group in self.waiting._narrowed.items():
+            assert group, "no empty groups"
+            assert {job.progress.places() for job in group} == {places}
 
     @invariant()
     def the_head_of_a_line_is_its_oldest(self) -> None:
