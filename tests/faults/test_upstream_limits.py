@@ -99,6 +99,15 @@ async def test_a_limit_per_minute_is_used_to_the_full(headers: bool, retry_after
     assert run.failures["rate_limited"] <= (0 if headers else 0.15 * run.attempts)
 
 
+async def test_the_first_tokens_of_long_answers_say_that_there_is_room_for_more(autojump_clock: Any) -> None:
+    pace = Pace(ttft_s=Constant(value=WORK_S), token_s=Constant(value=0.1), output_tokens=Constant(value=200))
+    server = SimulatedProvider(None, pace)
+    async with guaranteed(priced(server, stream="always")) as run:
+        await run.ask_all(requests(100, max_tokens=200))
+        assert trio.current_time() <= 20.0 + 2.0, "all 100 at once, 20 s each, and not 16 first"
+    assert (run.lost, server.counts.peak_in_flight) == ([], 100)
+
+
 @pytest.mark.parametrize("retry_after", [True, False], ids=["with retry-after", "without"])
 async def test_a_limit_on_calls_at_once_is_found(retry_after: bool, autojump_clock: Any) -> None:
     server = SimulatedProvider(HiddenLimits(max_concurrency=30, retry_after=retry_after), PACE)
