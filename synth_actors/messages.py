@@ -186,6 +186,7 @@ class Failure:
     usage: Usage
     partial: str = ""
     retry_after_s: float | None = None
+    unsent: bool = False  # it ended before anything was sent
     truncated: bool = False  # cut at max_tokens: the same request would be cut again
     cause: BaseException | None = None
 

@@ -107,14 +107,15 @@ class GeneratorActor(Worker[Generate]):
         for message in unread:
             attempt = message.attempt
             self._limiter.release_on_behalf_of(attempt)
-            failure = Failure(Ended.CLOSED, "the engine was stopped before this call", attempt.endpoint, NO_USAGE)
+            text = "the engine was stopped before this call"
+            failure = Failure(Ended.CLOSED, text, attempt.endpoint, NO_USAGE, unsent=True)
             self._router.send(Finished(attempt, failure))
         super().on_stop(unread, cause)
 
     async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
         await trio.lowlevel.checkpoint_if_cancelled()
         if attempt.cancelled:  # before it began: nothing is sent
-            return taping.cut_off()
+            return taping.cut_off(unsent=True)
         if self._log is not None:
             await self._log.before_send(attempt.route.key, attempt.number, line.name)
         taping.begin()  # with a log, the time starts when the intent is written down
@@ -270,12 +271,12 @@ class _Taping:
         message = "the engine was stopped during this call"
         return Failure(Ended.CLOSED, message, self._line.name, self.usage, self.partial)
 
-    def cut_off(self) -> Failure:
+    def cut_off(self, *, unsent: bool = False) -> Failure:
         """The attempt was cancelled: because nobody wants it, or because one of its deadlines has come."""
         attempt, line = self._attempt, self._line
         if attempt.abandoned:
             message = "nobody waited for this attempt any more"
-            return Failure(Ended.ABANDONED, message, line.name, self.usage, self.partial)
+            return Failure(Ended.ABANDONED, message, line.name, self.usage, self.partial, unsent=unsent)
         if self.begun_at + line.attempt_timeout_s <= self._now():
             which = f"attempt_timeout_s={line.attempt_timeout_s:g}"
         elif self.ttft_s is None:

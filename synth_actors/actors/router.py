@@ -218,20 +218,32 @@ class RouterActor(Decider[RouterMessage]):
             self._report_left()
 
     def _dispatch_one(self, now: float) -> bool:
+        """Send one request, the oldest that can go; what an older one waits for is kept for it."""
+        kept: set[EndpointState] = set()
         for lane, job in self._waiting.lanes():
-            open_ones = [e for name in lane.allowed if (e := self._endpoints[name]).admits(now, job.need)]
-            if len(open_ones) > 1 and self._budget.limit_usd is not None:
-                open_ones = self._affordable(job, open_ones)
+            places = [self._endpoints[name] for name in lane.allowed]
+            open_ones = [e for e in places if e.admits(now, job.need) and e not in kept]
+            if open_ones and self._budget.limit_usd is not None:
+                open_ones = self._affordable(job, open_ones, places)
             if open_ones:
                 endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones, job.need, now)
                 if self._send(lane, job, endpoint, now):
                     return True
+            kept.update(e for e in places if e.lacks_only_tokens(now, job.need))
         return False
 
-    def _affordable(self, job: _Job, open_ones: list[EndpointState]) -> list[EndpointState]:
-        """Those that fit into the budget; when none does, the one that may cost least, for `_send` to say so."""
-        costs = {endpoint: self._estimate_usd(job, endpoint) for endpoint in open_ones}
-        return [e for e in open_ones if self._budget.fits(costs[e])] or [min(open_ones, key=lambda e: costs[e])]
+    def _affordable(
+        self, job: _Job, open_ones: list[EndpointState], places: list[EndpointState]
+    ) -> list[EndpointState]:
+        """Those that fit into the budget.
+
+        When none does, none while a cheaper one may take it later; else the cheapest, for `_send` to say so.
+        """
+        if fitting := [e for e in open_ones if self._budget.fits(self._estimate_usd(job, e))]:
+            return fitting
+        alive = [e for e in places if e.breaker.fatal_reason is None]
+        cheapest = min(alive, key=lambda e: self._estimate_usd(job, e))
+        return [] if self._budget.fits(self._estimate_usd(job, cheapest)) else [cheapest]
 
     def _estimate_usd(self, job: _Job, endpoint: EndpointState) -> float:
         """The most that `job` may cost at `endpoint`; 0.0 when nobody asks."""
@@ -280,12 +292,17 @@ class RouterActor(Decider[RouterMessage]):
         self._in_flight -= 1
         job.route.usage, job.route.noted = job.route.usage + result.usage, NO_USAGE
         fault = None if isinstance(result, Success) else result.fault
-        self._budget.settle(attempt.reserved_usd, known_cost_usd(result.usage, fault))
+        unsent = isinstance(result, Failure) and result.unsent
+        self._budget.settle(attempt.reserved_usd, 0.0 if unsent else known_cost_usd(result.usage, fault))
         if isinstance(result, Success):
             endpoint.succeeded(attempt.call, result.usage, result.service_s, result.ttft_s, now)
             self._end(job, result)
         elif isinstance(result.fault, Ended):
-            endpoint.abandoned(attempt.call, result.usage, now)
+            if result.unsent:
+                job.route.calls -= 1
+                endpoint.withdrawn(attempt.call, now)
+            else:
+                endpoint.abandoned(attempt.call, result.usage, now)
             self._abandoned += 1
             if self._closing:  # cancelled by us, and not because nobody waits
                 result.fault, result.message = Ended.CLOSED, "the engine was closed during this call"
@@ -301,13 +318,15 @@ class RouterActor(Decider[RouterMessage]):
         elif fault in REFUSED_BEFORE_WORK:
             logger.info("%s; it takes no call for a while", failure.message)
         endpoint.failed(attempt.call, fault, failure, now)
+        if fault is Fault.FATAL:
+            self._waiting.call_in_the_hopeless()
         if self._closing or attempt.abandoned:  # it failed before the cancellation reached it: nobody wants another
             self._end(job, failure)
         else:
             self._judge(job, failure, fault, now)
 
     def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
-        verdict = job.progress.verdict(fault, failure, job.need, self._endpoints, self._limits, now)
+        verdict = job.progress.verdict(fault, failure, self._endpoints, self._limits, now)
         if fault in FAILED_AFTER_ACCEPTANCE:
             verdict = self._within_budget(job, verdict, now)
         match verdict:
@@ -330,7 +349,7 @@ class RouterActor(Decider[RouterMessage]):
             return verdict
         if isinstance(verdict, Elsewhere):
             others = (self._endpoints[name] for name in job.progress.untried())
-            if any(e.breaker.is_trusted and e.admits(now, job.need) for e in others):
+            if any(e.breaker.is_trusted for e in others):
                 return verdict
         at = self._retry_budget.book(now, within_s=self._limits.patience_s)
         if at is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from math import inf
 
-from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S
+from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S, MOST_WAITS_EXCUSED
 
 FAILURES_TO_PAUSE = 5
 REFUSALS_TO_PAUSE = 5
@@ -40,9 +40,10 @@ class Breaker:
         "_probes",
         "_refusals",
         "_row_began_at",
+        "_sent",
         "_suspect",
         "closed_since",
-        "excused_until",
+        "excused_s",
         "fatal_reason",
         "reopens_at",
     )
@@ -50,16 +51,17 @@ class Breaker:
     def __init__(self) -> None:
         self.reopens_at = -inf  # a call may start from here on
         self.closed_since = -inf  # when the pauses in a row began; means nothing while there are none
-        self.excused_until = -inf  # the server itself said, at the first of them, that it would take until then
+        self.excused_s = 0.0  # how long of it a rate limit itself said that it would take
         self.fatal_reason: str | None = None
         self._failures = 0  # in a row, after acceptance
         self._refusals = 0  # in a row, before work
         self._row_began_at = -inf
+        self._sent = 0  # since the row began
         self._pauses = 0  # in a row
         self._paused_at = -inf
         self._suspect = False  # after a pause probes go first
         self._probed_at = -inf
-        self._probes = 0  # under way
+        self._probes: list[float] = []  # when those under way began
 
     # ------------------------------------------------------------------------------------------------ asking
 
@@ -77,9 +79,9 @@ class Breaker:
         return self.fatal_reason is not None or now < self.reopens_at or self._suspect
 
     @property
-    def is_probing(self) -> bool:
-        """Whether a call that may prove it again is under way."""
-        return self._suspect and self._probes > 0
+    def probing_since(self) -> float:
+        """When the oldest call under way that may prove it again began; `inf` when there is none."""
+        return min(self._probes, default=inf) if self._suspect else inf
 
     @property
     def is_trusted(self) -> bool:
@@ -95,14 +97,15 @@ class Breaker:
 
     def begin(self, now: float) -> bool:
         """A call starts; True when it is a probe."""
+        self._sent += 1
         if self._suspect:
             self._probed_at = now
-            self._probes += 1
+            self._probes.append(now)
         return self._suspect
 
-    def probed(self) -> None:
-        """A probe has ended, whatever it said."""
-        self._probes -= 1
+    def probed(self, begun_at: float) -> None:
+        """The probe that began at `begun_at` has ended, whatever it said."""
+        self._probes.remove(begun_at)
 
     def let_in(self, *, begun_at: float) -> None:
         """A call that was dispatched at `begun_at` was let in, whatever may become of it."""
@@ -124,7 +127,7 @@ class Breaker:
         """A call met a rate limit; True when the endpoint pauses for it."""
         is_second = self._refuse(now, begun_at)
         told_s = 0.0 if retry_after_s is None else retry_after_s
-        if not (used_up or is_second or told_s > LONGEST_RETRY_AFTER_S):
+        if not (used_up or (is_second and self._is_refused_mostly) or told_s > LONGEST_RETRY_AFTER_S):
             return False
         is_told = FIRST_PAUSE_S <= told_s <= LONGEST_RETRY_AFTER_S
         length_s = min(told_s, LONGEST_RETRY_AFTER_S)
@@ -135,7 +138,8 @@ class Breaker:
     def down(self, now: float, *, begun_at: float, retry_after_s: float | None, share: float) -> bool:
         """A call was turned away; `share` of the last ones were.  True when the endpoint pauses for it."""
         self._refuse(now, begun_at)
-        if self._refusals < REFUSALS_TO_PAUSE and share <= DOWN_SHARE and not self._suspect:
+        in_a_row = self._refusals >= REFUSALS_TO_PAUSE and self._is_refused_mostly
+        if not in_a_row and share <= DOWN_SHARE and not self._suspect:
             return False
         probe_s = min(PROBE_EVERY_S * PROBE_GROWTH ** min(self._pauses, 16), LONGEST_PROBE_S)
         length_s = min(max(probe_s, retry_after_s or 0.0), LONGEST_RETRY_AFTER_S)
@@ -155,9 +159,14 @@ class Breaker:
     def _refuse(self, now: float, begun_at: float) -> bool:
         """One more in the row; True when it was sent after the first one had been refused."""
         if not self._refusals:
-            self._row_began_at = now
+            self._row_began_at, self._sent = now, 0
         self._refusals += 1
         return self._refusals > 1 and begun_at >= self._row_began_at
+
+    @property
+    def _is_refused_mostly(self) -> bool:
+        """Whether half as many were refused as were sent since: a call that is not streamed is let in silently."""
+        return self._refusals >= DOWN_SHARE * self._sent
 
     def _backoff_s(self) -> float:
         return min(FIRST_PAUSE_S * 2.0 ** min(self._pauses, 16), LONGEST_PAUSE_S)
@@ -172,7 +181,9 @@ class Breaker:
             return False
         if not self._pauses:
             self.closed_since = self._row_began_at if self._refusals and not self._failures else now
-            self.excused_until = now + length_s if is_told else -inf
+            self.excused_s = 0.0
+        if is_told and self._pauses < MOST_WAITS_EXCUSED:
+            self.excused_s += length_s
         self.reopens_at = max(self.reopens_at, now + length_s)
         self._pauses += 1
         self._paused_at = now

@@ -97,11 +97,14 @@ class ServerBucket:
             bucket.resize(allowance.limit, self._own_per_s, now)
         if remaining is None:
             return
-        there = min(bucket.capacity, remaining + (now - begun_at) * bucket.per_s)
+        there = remaining + (now - begun_at) * bucket.per_s
+        if there > bucket.capacity:  # it ran over: what is missing then nobody has taken
+            there = bucket.capacity
+            self._error, self._since = 0.0, now
         level = there - outstanding - MARGIN_S * bucket.per_s
         if at_most and level > bucket.level(now):
             return
-        self._error += level - bucket.level(now)
+        self._error += level - bucket.level(now) if there < bucket.capacity else 0.0
         bucket.correct(level, now)
         if now - self._since >= FOREIGN_WINDOW_S:
             self._learn(now)

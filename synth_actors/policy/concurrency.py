@@ -65,9 +65,13 @@ class AdaptiveLimit:
         """A call dispatched at `begun_at` was let in; `in_flight` counts it too."""
         self._before = None
         self._note(overloaded=False)
-        if ttft_s is not None:
+        is_used = in_flight >= USED_SHARE * self.limit
+        if ttft_s is None:
+            self._queue.add_unseen()
+        else:
             limit = min(self.limit, float(in_flight))
-            match self._queue.add(ttft_s, begun_at=begun_at, limit=limit, is_hasty=self._slow_start):
+            seen = self._queue.add(ttft_s, begun_at=begun_at, limit=limit, is_used=is_used, is_hasty=self._slow_start)
+            match seen:
                 case Queues(ratio):
                     self.limit = limit
                     self._cut(max(SHARPEST_CUT, min(USUAL_CUT, 2.0 / ratio)), now)
@@ -78,7 +82,7 @@ class AdaptiveLimit:
                     return
         if self._queue.is_suspect:  # the next window will tell
             return
-        if in_flight >= USED_SHARE * self.limit and now >= self._held_until:
+        if is_used and now >= self._held_until:
             step = 1.0 if self._slow_start else max(1.0, GROWTH_SHARE * self.limit) / self.limit
             self.limit = min(self.maximum, self.limit + step)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 from math import inf
 from typing import Generic, TypeVar
 
@@ -36,6 +37,17 @@ class Delayed(Generic[Q]):
         self._wanted -= 1
         self._look()
         return item
+
+    def take_if(self, is_wanted: Callable[[Q], bool]) -> list[Q]:
+        """Take all that `is_wanted` says."""
+        taken = [item for _, _, item in self._heap if not item.dropped and is_wanted(item)]
+        if taken:
+            leaving = set(taken)
+            self._heap = [row for row in self._heap if row[2] not in leaving]
+            heapify(self._heap)
+            self._wanted -= len(taken)
+            self._look()
+        return taken
 
     def drop(self, item: Q) -> None:
         """`item`, which is here, is not wanted any more."""

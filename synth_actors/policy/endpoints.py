@@ -120,6 +120,16 @@ class EndpointState:
             and (not limits.has_buckets or limits.ready_at(need, now) <= now)
         )
 
+    def lacks_only_tokens(self, now: float, need: Need) -> bool:
+        """Whether such a call waits only for what comes back into a bucket."""
+        limits = self.limits
+        return (
+            limits.has_buckets
+            and limits.has_room(self.in_flight)
+            and self.breaker.admits(now)
+            and limits.ready_at(need, now) > now
+        )
+
     def opens_at(self, now: float, need: Need) -> float:
         """When such a call may start here as far as time decides; `inf` when it only waits for another call's end."""
         at = max(self.breaker.opens_at, self.limits.ready_at(need, now))
@@ -153,6 +163,12 @@ class EndpointState:
         self.pace.answered(service_s, now)
         self.breaker.succeeded(begun_at=call.at)
 
+    def withdrawn(self, call: Begun, now: float) -> None:
+        """It was cancelled before anything was sent."""
+        self.attempts -= 1
+        self._over(call, NO_USAGE)
+        self.limits.refused(call.ticket, None, now, counted=False)
+
     def abandoned(self, call: Begun, usage: Usage, now: float) -> None:
         """It was cancelled by us: that says nothing about the endpoint."""
         self.failures["abandoned"] += 1
@@ -172,6 +188,8 @@ class EndpointState:
             self.breaker.died(failure.message)
         elif fault in _THE_REQUESTS_OWN:
             self.schema_in_prompt |= fault is Fault.SCHEMA_REFUSED
+            if fault is not Fault.BUG:  # it has answered
+                self.breaker.succeeded(begun_at=call.at)
         else:
             self._broke(call, fault, now)
 
@@ -184,7 +202,7 @@ class EndpointState:
         self.in_flight -= 1
         self.usage = self.usage + usage
         if call.is_probe:
-            self.breaker.probed()
+            self.breaker.probed(call.at)
 
     def _broke(self, call: Begun, fault: Fault, now: float) -> None:
         self.pace.failed(now)

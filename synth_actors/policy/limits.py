@@ -20,10 +20,11 @@ from math import inf
 
 from synth_actors.policy.buckets import Bucket, ServerBucket
 from synth_actors.policy.concurrency import AdaptiveLimit
+from synth_actors.policy.pricing import longest_answer_tokens
 from synth_actors.providers.base import Allowance, Metering, RateLimits
 from synth_actors.schema import Output
 from synth_actors.snapshot import RateLimitSnapshot
-from synth_actors.types import NO_USAGE, Request, Usage
+from synth_actors.types import Request, Usage
 
 CHARS_PER_TOKEN = 4.0
 """Until the endpoint has counted some prompts."""
@@ -68,7 +69,7 @@ def need_of(request: Request, output: Output | None) -> Need:
     chars = len(request.prompt or "") + len(request.system or "") + (len(output.tag) if output is not None else 0)
     for message in request.messages or ():
         chars += len(message.content)
-    return Need(chars / CHARS_PER_TOKEN, request.max_tokens)
+    return Need(chars / CHARS_PER_TOKEN, longest_answer_tokens(request, {}) if request.extra else request.max_tokens)
 
 
 @dataclass(slots=True)
@@ -257,16 +258,18 @@ class EndpointLimits:
         is_newest = burst is not bursts[0]
         while bursts[0] is not burst:
             bursts.popleft()
+        outstanding = self._outstanding(ticket)
         for kind in Kind:
             if (allowance := getattr(limits, kind.value)) is not None:
-                self._correct(kind, allowance, ticket, is_newest, now)
+                self._correct(kind, allowance, outstanding.of(kind), ticket.at, is_newest, now)
 
-    def _correct(self, kind: Kind, allowance: Allowance, ticket: Ticket, is_newest: bool, now: float) -> None:
-        outstanding = self._outstanding(kind, ticket)
+    def _correct(
+        self, kind: Kind, allowance: Allowance, outstanding: float, begun_at: float, is_newest: bool, now: float
+    ) -> None:
         if (named := self.named.get(kind)) is not None:
-            named.heard(allowance, outstanding, ticket.at, now, at_most=not is_newest)
+            named.heard(allowance, outstanding, begun_at, now, at_most=not is_newest)
         elif allowance.limit:
-            self.named[kind] = ServerBucket(allowance, outstanding, ticket.at, now)
+            self.named[kind] = ServerBucket(allowance, outstanding, begun_at, now)
 
     def refused(self, ticket: Ticket | None, limits: RateLimits | None, now: float, *, counted: bool) -> None:
         """It was refused before work: nothing was used.
@@ -296,7 +299,7 @@ class EndpointLimits:
         if ticket is None:
             return
         taken, more = ticket.taken, Taken()
-        if usage is not NO_USAGE and usage.cost_usd is not None:
+        if usage.input_tokens or usage.output_tokens:  # else nobody said what was used
             more.input = usage.input_tokens + usage.cache_write_tokens - taken.input
             more.output = usage.output_tokens - taken.output if self._meters else 0.0
         for kind, bucket in self._buckets.items():
@@ -319,7 +322,7 @@ class EndpointLimits:
         for kind, bucket in self._all():
             bucket.take(taken.of(kind), now)
 
-    def _outstanding(self, kind: Kind, ticket: Ticket) -> float:
+    def _outstanding(self, ticket: Ticket) -> Taken:
         """What the server did not know of yet, or may not have known, when it let that call in."""
         since = Taken()
         since.add(ticket.burst.unheard, +1.0)
@@ -328,4 +331,4 @@ class EndpointLimits:
                 since.add(burst.sent, +1.0)
         if self._meters:
             since.output = self._output - ticket.output_done
-        return since.of(kind)
+        return since

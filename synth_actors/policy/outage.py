@@ -17,7 +17,7 @@ GRACE_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """At least one endpoint works or is just being tried; `look_again_at` is when one may take it, `inf` for never."""
+    """At least one endpoint works; `look_again_at` is when one may take it, `inf` for never."""
 
     look_again_at: float
 
@@ -26,12 +26,14 @@ class Open:
 class Closed:
     """Every endpoint is paused, not yet proved again, or dead; one may reopen at `reopens_at`, in `opens_in_s`.
 
-    It has been so since `since`, and a rate limit has excused it until `excused_until`.  `fault` is a refusal before
-    work: that is what this is for whoever waits, also when other failures led to it.
+    It has been so since `since`; `excused_s` of it is what rate limits said that it would take, and a call that may
+    prove it again is under way since `probing_since`, `inf` for none.  `fault` is a refusal before work: that is what
+    this is for whoever waits, also when other failures led to it.
     """
 
     since: float
-    excused_until: float
+    excused_s: float
+    probing_since: float
     reopens_at: float
     opens_in_s: float | None
     fault: Fault
@@ -40,10 +42,10 @@ class Closed:
     def patient_until(self, patience_s: float) -> float:
         """When the patience of whoever has waited since it closed is over.
 
-        The wait that a rate limit names is not counted.  A probe that is due soon afterwards is waited for: an outage
+        The waits that rate limits name are not counted.  A probe that is due soon afterwards is waited for: an outage
         of 60 seconds is not given up in the second before one sees its end.
         """
-        until = max(self.since + patience_s, self.excused_until + FIRST_PAUSE_S)
+        until = self.since + patience_s + self.excused_s
         grace_s = GRACE_SHARE * patience_s if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
         return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
@@ -64,13 +66,14 @@ def outlook(endpoints: Sequence[EndpointState], need: Need, now: float) -> Outlo
     if not alive:
         return Dead("; ".join(str(e.breaker.fatal_reason) for e in endpoints))  # each reason names its endpoint
     due = min(e.opens_at(now, need) for e in alive)
-    if any(e.breaker.is_probing or not e.breaker.is_closed(now) for e in alive):
+    if not all(e.breaker.is_closed(now) for e in alive):
         return Open(due)
     first = min(alive, key=lambda e: (e.breaker.opens_at, e.rank))
     fault = first.last_fault if first.last_fault in REFUSED_BEFORE_WORK else Fault.OVERLOADED  # closed is as good
     return Closed(
         since=max(e.breaker.closed_since for e in alive),
-        excused_until=max(e.breaker.excused_until for e in alive),
+        excused_s=max(e.breaker.excused_s for e in alive),
+        probing_since=min(e.breaker.probing_since for e in alive),
         reopens_at=due,
         opens_in_s=None if due == inf else due - now,
         fault=fault,

@@ -13,7 +13,9 @@ DECAY_S = 30.0
 """What was measured this long ago weighs a third; a call weighs at least `LEAST_WEIGHT`."""
 LEAST_WEIGHT = 0.1
 TRY_AGAIN_S = 10.0
-"""An endpoint that gets no calls, since others are faster, gets one after this long: it may have become better."""
+TRY_AGAIN_CALLS = 50
+"""An endpoint that gets no calls, since others are faster, gets one after this long and so many calls: it may be better
+now.  So this takes a fiftieth of the calls at the most."""
 LEAST_SHARE = 1e-3
 FAILURE_COST_S = 1.0
 
@@ -21,17 +23,19 @@ FAILURE_COST_S = 1.0
 class Pace:
     """The pace of one endpoint.  Times are monotonic seconds, given from outside."""
 
-    __slots__ = ("_at", "_good_share", "last_begun_at", "service_s")
+    __slots__ = ("_at", "_good_share", "last_begun_at", "passed_over", "service_s")
 
     def __init__(self) -> None:
         self.service_s: float | None = None  # None until a call was answered
         self._good_share = 1.0
         self._at = -inf
         self.last_begun_at = -inf  # of the newest call
+        self.passed_over = 0  # calls since then that another one got
 
     def begin(self, now: float) -> None:
         """A call is sent."""
         self.last_begun_at = now
+        self.passed_over = 0
 
     def answered(self, service_s: float, now: float) -> None:
         """A call was answered after `service_s`."""
@@ -55,9 +59,11 @@ class Pace:
         """The share of calls that failed of late."""
         return 1.0 - self._good_share
 
-    def is_due(self, now: float, in_flight: int) -> bool:
+    def is_due(self, now: float, in_flight: int, others: int) -> bool:
         """Whether it is time to see how it does: nothing is under way there, and nothing was sent to it for long."""
-        return not in_flight and now - self.last_begun_at >= TRY_AGAIN_S
+        if in_flight or now - self.last_begun_at < TRY_AGAIN_S:
+            return False
+        return self.last_begun_at == -inf or self.passed_over >= TRY_AGAIN_CALLS * others
 
     def _weight(self, now: float) -> float:
         elapsed_s, self._at = now - self._at, now

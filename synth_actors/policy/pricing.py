@@ -52,6 +52,12 @@ _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """What APIs call the bound of an answer, where `extra` or `extra_body` may set it past `Request.max_tokens`."""
 
 
+def longest_answer_tokens(request: Request, extra_body: Mapping[str, Any]) -> int:
+    """The most tokens that one answer may have."""
+    extras = {**extra_body, **request.extra}
+    return max(request.max_tokens, *(_whole(extras.get(name)) for name in _LENGTHS))
+
+
 def upper_estimate_usd(request: Request, output: Output | None, price: Price, extra_body: Mapping[str, Any]) -> float:
     """The most one call may cost: a token has at least one byte, and an answer at most `max_tokens` tokens."""
     texts = (request.prompt, request.messages, request.system, request.stop, request.extra)
@@ -59,9 +65,8 @@ def upper_estimate_usd(request: Request, output: Output | None, price: Price, ex
     input_bytes = len(repr(texts).encode()) + schema_bytes  # not as JSON, which cannot write everything that comes
     prices = price.at(input_bytes)
     input_usd = max(prices.input_usd_per_mtok, prices.cache_write_usd_per_mtok, prices.cache_read_usd_per_mtok)
-    extras = {**extra_body, **request.extra}
-    output_tokens = max(request.max_tokens, *(_whole(extras.get(name)) for name in _LENGTHS))
-    answers = max(1, _whole(extras.get("n")))
+    output_tokens = longest_answer_tokens(request, extra_body)
+    answers = max(1, _whole({**extra_body, **request.extra}.get("n")))
     return (input_bytes * input_usd + answers * output_tokens * prices.output_usd_per_mtok) / 1e6
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Protocol
 
 from synth_actors.policy.endpoints import EndpointState
-from synth_actors.policy.limits import Need
 from synth_actors.policy.retry import (
     LONGEST_RETRY_AFTER_S,
+    MOST_WAITS_EXCUSED,
     REFUSED_BEFORE_WORK,
     REJECTED_FOR_GOOD,
     Trial,
@@ -49,8 +48,9 @@ class Progress:
     """The history of one request: where it may go, and where and how it has failed."""
 
     __slots__ = (
-        "_excused_until",
+        "_excused_s",
         "_invalid_outputs",
+        "_last_told_s",
         "_refusals",
         "_refused_at",
         "_refused_since",
@@ -73,7 +73,8 @@ class Progress:
         self._refused_since: float | None = None
         self._refusals = 0  # in a row
         self._refused_at = _NOWHERE  # in the same row
-        self._excused_until = -inf  # the longest wait that a rate limit named, at its first refusal of the row
+        self._excused_s = 0.0  # waits in the row that rate limits named, but for the last one
+        self._last_told_s = 0.0
 
     def places(self) -> frozenset[str]:
         """Where it may go next: where it has not failed yet, or again wherever it was not rejected."""
@@ -96,7 +97,7 @@ class Progress:
             self._refused(fault, endpoint, now, retry_after_s or 0.0)
             return
         self._refused_since, self._refusals = None, 0  # it was let in
-        self._refused_at, self._excused_until = _NOWHERE, -inf
+        self._refused_at, self._excused_s, self._last_told_s = _NOWHERE, 0.0, 0.0
         if fault is Fault.SCHEMA_REFUSED:
             self._schema_refusals += 1
             return
@@ -111,13 +112,12 @@ class Progress:
         self._refused_since = now if self._refused_since is None else self._refused_since
         self._refusals += 1
         self.failed_at |= {endpoint}
-        if endpoint not in self._refused_at and fault is Fault.RATE_LIMITED and told_s <= LONGEST_RETRY_AFTER_S:
-            self._excused_until = max(self._excused_until, now + told_s)
         self._refused_at |= {endpoint}
+        if self._refusals <= MOST_WAITS_EXCUSED:
+            self._excused_s += self._last_told_s
+        self._last_told_s = told_s if fault is Fault.RATE_LIMITED and told_s <= LONGEST_RETRY_AFTER_S else 0.0
 
-    def verdict(
-        self, fault: Fault, call: LastCall, need: Need, endpoints: Endpoints, limits: Limits, now: float
-    ) -> Verdict:
+    def verdict(self, fault: Fault, call: LastCall, endpoints: Endpoints, limits: Limits, now: float) -> Verdict:
         """Again, elsewhere or give up, after an attempt that was noted."""
         last = self.last_endpoint
         alive = [name for name in self.allowed - self.rejected_at if endpoints[name].breaker.fatal_reason is None]
@@ -132,17 +132,20 @@ class Progress:
                 endpoints=len(self.allowed),
                 others_left=any(name != last for name in alive),
                 others_unasked=any(name not in self._refused_at for name in alive),
-                others_open=any(name != last and endpoints[name].admits(now, need) for name in self.untried()),
+                others_open=any(name != last and not endpoints[name].breaker.is_closed(now) for name in self.untried()),
                 some_left=bool(alive),
                 refusals=self._refusals,
-                refused_for_s=0.0 if self._refused_since is None else now - self._refused_since,
-                excused_for_s=self._excused_until - now,
+                refused_for_s=self._refused_for_s(now),
                 patience_s=limits.patience_s,
                 retry_after_s=call.retry_after_s,
                 jitter=limits.jitter(),
                 all_closed=bool(alive) and all(endpoints[name].breaker.is_closed(now) for name in alive),
             )
         )
+
+    def _refused_for_s(self, now: float) -> float:
+        """Since the first refusal in a row, without the waits that were named."""
+        return 0.0 if self._refused_since is None else max(0.0, now - self._refused_since - self._excused_s)
 
     def start_over(self) -> None:
         """All endpoints that may take it may try again."""

@@ -64,10 +64,12 @@ FLOWS, SUSPECT = Flows(), Suspect()
 class QueueWatch:
     """The times to the first token of one endpoint, window by window."""
 
-    __slots__ = ("_best_s", "_medians", "_samples", "_since", "_strikes", "_trouble")
+    __slots__ = ("_best_s", "_idle", "_medians", "_samples", "_since", "_strikes", "_trouble", "_unseen")
 
     def __init__(self) -> None:
         self._samples: list[float] = []
+        self._idle: list[float] = []  # of calls that were too few to wait for each other
+        self._unseen = 0  # calls without a time, since the last window was too long
         self._medians: deque[float] = deque(maxlen=STEADY)
         self._best_s = inf
         self._since = -inf  # calls from before tell about another limit
@@ -76,13 +78,16 @@ class QueueWatch:
             None  # the limit when calls began to wait, and how long they did at most
         )
 
-    def add(self, ttft_s: float, *, begun_at: float, limit: float, is_hasty: bool) -> Verdict | None:
+    def add(self, ttft_s: float, *, begun_at: float, limit: float, is_used: bool, is_hasty: bool) -> Verdict | None:
         """A call dispatched at `begun_at` had its first token; a verdict at the end of a window.
 
+        `is_used`: as many calls are under way as may be.  If there are fewer, the time is no queue but the measure.
         `is_hasty`: the limit grows so fast that the shortest windows are wanted.
         """
         if begun_at < self._since:
             return None
+        if not is_used:
+            return self._measure(ttft_s)
         self._samples.append(ttft_s)
         if self._best_s == inf and len(self._samples) == FIRST_SAMPLES:
             self._best_s = max(self._samples)
@@ -91,6 +96,22 @@ class QueueWatch:
         usual_s = median(self._samples)
         self._samples.clear()
         return self._judge(usual_s, limit)
+
+    def _measure(self, ttft_s: float) -> Verdict | None:
+        self._idle.append(ttft_s)
+        if len(self._idle) < FEWEST_SAMPLES:
+            return None
+        self._best_s = median(self._idle)
+        self._idle.clear()
+        self._medians.clear()
+        self._trouble, self._strikes = None, 0
+        return FLOWS
+
+    def add_unseen(self) -> None:
+        """A call was answered that was not streamed: where there are only such, nothing stays suspect for ever."""
+        self._unseen += 1
+        if self._unseen >= FEWEST_SAMPLES:
+            self._unseen = self._strikes = 0
 
     @property
     def is_suspect(self) -> bool:
@@ -114,18 +135,25 @@ class QueueWatch:
             self._strikes = 0
             return FLOWS
         self._strikes += 1
+        self._unseen = 0
         if self._strikes == 1 and ratio < LONG_RATIO:
             return SUSPECT
         return self._in_trouble(usual_s, limit, ratio)
 
     def _in_trouble(self, usual_s: float, limit: float, ratio: float) -> Verdict:
+        if limit < 2.0:  # there is nobody to wait for
+            return self._not_ours(usual_s, limit if self._trouble is None else self._trouble[0])
         if self._trouble is not None and limit <= FEWER_SHARE * self._trouble[0]:
             before, waited_s = self._trouble
             self._trouble = None
             if usual_s > HELPED_RATIO * waited_s:
-                self._best_s = usual_s
-                self._medians.clear()
-                return NotOurs(before)
+                return self._not_ours(usual_s, before)
         most, waited_s = self._trouble or (limit, usual_s)
-        self._trouble = (most, max(waited_s, usual_s))  # the queue was still growing when it was noticed
+        self._trouble = (max(most, limit), max(waited_s, usual_s))  # the queue was still growing when it was noticed
         return Queues(ratio)
+
+    def _not_ours(self, usual_s: float, limit: float) -> NotOurs:
+        self._best_s = usual_s
+        self._medians.clear()
+        self._trouble = None
+        return NotOurs(limit)

@@ -7,7 +7,7 @@ acceptance may have been paid: it spends one attempt, and takes from the budget 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 from synth_actors.providers.base import Fault
@@ -16,6 +16,8 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 20.0
 LONGEST_RETRY_AFTER_S = 600.0
 """A server that asks for a longer wait is not waited for: limits per minute fill within one, those per day do not."""
+MOST_WAITS_EXCUSED = 10
+"""So many waits in a row that a rate limit names try nobody's patience; what refuses then goes on refusing."""
 MAX_INVALID_OUTPUTS = 3
 """A model that three times answered something else than the schema asks for is not asked a fourth time."""
 
@@ -64,7 +66,7 @@ class Trial:
     schema_refusals: int
     endpoints: int  # how many it may use
     others_left: bool  # endpoints other than the one that failed it that may still serve it
-    others_open: bool  # such endpoints that it has not tried and that take a call at the moment
+    others_open: bool  # such endpoints that it has not tried and that are not closed, if perhaps full
     some_left: bool  # endpoints that may still serve it, this one included
     refusals: int  # in a row
     refused_for_s: float
@@ -72,7 +74,6 @@ class Trial:
     retry_after_s: float | None
     jitter: float
     others_unasked: bool = False  # some of those that may still serve it have not refused it in this row
-    excused_for_s: float = 0.0  # what is left of the waits that rate limits named
     all_closed: bool = False  # every endpoint that may still serve it is paused, or being tried
 
 
@@ -89,16 +90,17 @@ def judge(trial: Trial) -> Verdict:
     if fault is Fault.OUTPUT_INVALID:
         return _after_invalid_output(trial)
     if fault in REJECTED_FOR_GOOD and trial.others_left:
-        return Elsewhere() if trial.others_open else _after_failure(trial)
+        return Elsewhere() if trial.others_open else _after_failure(replace(trial, retry_after_s=None))
     return GiveUp()
 
 
 def _after_refusal(trial: Trial) -> Verdict:
-    told_s = trial.retry_after_s
-    left_s = max(trial.patience_s - trial.refused_for_s, trial.excused_for_s)
+    if not trial.some_left:
+        return GiveUp()
+    told_s, left_s = trial.retry_after_s, trial.patience_s - trial.refused_for_s
     if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
-    is_limit = trial.fault is Fault.RATE_LIMITED  # the wait it names tries nobody's patience, a refusal after it does
+    is_limit = trial.fault is Fault.RATE_LIMITED  # the wait that it names tries nobody's patience
     is_over = left_s <= (0.0 if told_s is None or is_limit else told_s)
     if is_over and not trial.others_unasked:
         return GiveUp(_too_long(told_s, trial.patience_s) if told_s and left_s > 0.0 else "")
@@ -119,14 +121,15 @@ def _wait_s(trial: Trial) -> float:
 def _after_failure(trial: Trial) -> Verdict:
     if trial.spent >= trial.max_attempts or not trial.some_left:
         return GiveUp()
-    if trial.others_open:  # a closed one is no better than another try here
-        return Elsewhere()
     told_s = trial.retry_after_s or 0.0
+    wait_s = max(told_s, _backoff_s(trial.spent, trial.jitter))
+    if trial.others_open:  # a closed one is no better than another try here
+        return Elsewhere(wait_s)
     if told_s > LONGEST_RETRY_AFTER_S:
         return GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     if trial.all_closed:  # it waits in line, with its patience, and the endpoint says when it goes
         return Again(told_s)
-    return Again(max(told_s, _backoff_s(trial.spent, trial.jitter)))
+    return Again(wait_s)
 
 
 def _after_invalid_output(trial: Trial) -> Verdict:

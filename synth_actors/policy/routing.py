@@ -40,7 +40,9 @@ def fastest(open_ones: Sequence[EndpointState], _need: Need, now: float) -> Endp
     One that has not been tried, or not for long, gets a single call to be measured by, the longest forgotten first.
     While nothing is known of any, they share the calls.
     """
-    due = [e for e in open_ones if e.pace.is_due(now, e.in_flight)]
+    for endpoint in open_ones:
+        endpoint.pace.passed_over += 1  # until it begins a call
+    due = [e for e in open_ones if e.pace.is_due(now, e.in_flight, len(open_ones) - 1)]
     if due:
         return min(due, key=lambda e: (e.pace.last_begun_at, e.rank))
     return min(open_ones, key=lambda e: (e.pace.expected_s(), e.pace.error_share, e.in_flight, e.rank))

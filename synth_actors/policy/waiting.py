@@ -119,6 +119,14 @@ class Waiting(Generic[W]):
         while self._apart.next_at <= now:
             self.join(self._apart.pop())
 
+    def call_in_the_hopeless(self) -> None:
+        """An endpoint is dead: those apart for whom none is left stand in line, where they are told."""
+        for one in self._apart.take_if(self._is_without_hope):
+            self.join(one)
+
+    def _is_without_hope(self, one: W) -> bool:
+        return all(self._endpoints[name].breaker.fatal_reason is not None for name in one.progress.willing())
+
     def lanes(self) -> Sequence[tuple[Lane[W], W]]:
         """The lines with their heads, the oldest head first."""
         return self._line.lanes() if self._line.wanted else ()
@@ -186,5 +194,7 @@ class Waiting(Generic[W]):
         while (one := lane.head()) is not None:
             if (until := max(patient_until, one.queued_at + patience_s)) > now:
                 return until
+            if view.probing_since <= until:  # what is being tried may end well, and its end will be looked at
+                return inf
             hopeless.append((self.take(lane), Hopeless(view.fault, text, None, view.opens_in_s)))
         return inf
