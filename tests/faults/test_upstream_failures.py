@@ -105,9 +105,9 @@ async def test_a_restart_as_the_first_calls_run_loses_nothing(autojump_clock: An
 
 
 async def test_a_restart_under_full_load_loses_nothing(autojump_clock: Any) -> None:
-    server = Restarting(at_s=15.2)
+    server = Restarting(at_s=8.2)
     async with guaranteed(priced(server)) as run:
-        await run.ask_all(requests(5000), every_s=0.005)
+        await run.ask_all(requests(2500), every_s=0.005)
     assert run.lost == []
     assert run.failures["failed"] == 100, "all that was under way"
     assert run.failures["unreachable"] <= FIRST_LIMIT

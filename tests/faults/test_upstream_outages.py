@@ -46,7 +46,6 @@ CASES = {
     "529 with retry-after 2": (Fault.OVERLOADED, 2.0, 0.0, "never"),
     "529, 40 requests a second": (Fault.OVERLOADED, None, 0.025, "never"),
     "no connection": (Fault.UNREACHABLE, None, 0.0, "never"),
-    "no connection, 40 requests a second": (Fault.UNREACHABLE, None, 0.025, "never"),
 }
 
 
@@ -125,15 +124,15 @@ async def test_only_probes_go_to_a_server_that_is_down(autojump_clock: Any) -> N
     refused_at: list[float] = []
 
     def script(call: Call) -> Step:
-        if 10.0 <= trio.current_time() < 70.0:
+        if 5.0 <= trio.current_time() < 65.0:
             refused_at.append(trio.current_time())
             return Step(fault=Fault.UNREACHABLE, delay_s=0.01)
         return Step(delay_s=0.5)
 
     server = Remote(script)
     async with guaranteed(priced(server)) as run:
-        await run.ask_all(requests(3000))
+        await run.ask_all(requests(1500))
     assert run.lost == []
-    probes = [at for at in refused_at if at > 12.0]
+    probes = [at for at in refused_at if at > 7.0]
     assert all(after - before >= 1.9 for before, after in pairwise(probes))
     assert len(probes) <= 60.0 / 2.0 + 1
