@@ -116,18 +116,24 @@ def as_prompts(replies: list[Reply]) -> dict[str, Reply]:
 
 
 async def check_all_are_mended(
-    dialect: Dialect, replies: list[Reply], fault: Fault = Fault.FAILED, *, stream: str, **fields: Any
+    dialect: Dialect,
+    replies: list[Reply],
+    fault: Fault = Fault.FAILED,
+    *,
+    stream: str,
+    count: int = COUNT,
+    **fields: Any,
 ) -> None:
     """Each of `replies` must be seen as a failure of that kind, and every request be answered all the same."""
     async with faulty() as server:
         server.answer = once(dialect, as_prompts(replies))
         endpoint = dialect.endpoint(server.url, price=PRICE, stream=stream, **fields)
         async with guaranteed(endpoint, EngineConfig(timeout_s=500.0), slack_s=SLACK_S) as run:
-            await run.ask_all(requests(COUNT), hangs_after_s=800.0)
+            await run.ask_all(requests(count), hangs_after_s=800.0)
         assert run.lost == []
         assert {response.text for response in run.responses} == {TEXT}
         assert run.failures == {fault.value: len(replies)}
-        assert len(server.received) == run.attempts == COUNT + len(replies)
+        assert len(server.received) == run.attempts == count + len(replies)
 
 
 STREAMING = pytest.mark.parametrize("stream", ["never", "always"])
@@ -219,22 +225,22 @@ async def test_a_stalled_body_with_pings_is_no_life(dialect: Dialect, fast: Any)
         Slow(body=begun, headers=kind, gap_s=0.05, for_ever=ping),
         Slow(body=b"", headers=kind, gap_s=0.05, for_ever=ping),
     ]
-    fields = {"idle_timeout_s": 4.0, "first_token_timeout_s": 6.0}
-    await check_all_are_mended(dialect, replies, Fault.TIMED_OUT, stream="always", **fields)
+    fields = {"idle_timeout_s": 12.0, "first_token_timeout_s": 14.0}
+    await check_all_are_mended(dialect, replies, Fault.TIMED_OUT, stream="always", count=4, **fields)
 
 
 async def test_the_error_of_a_stall_names_the_timeout_and_keeps_what_was_said(dialect: Dialect, fast: Any) -> None:
     async with faulty() as server:
         body = b"".join(dialect.events()[:6])
         server.answer = lambda request: dialect.stream(body, stall=len(body))
-        fields = {"idle_timeout_s": 2.0, "first_token_timeout_s": 10.0}
+        fields = {"idle_timeout_s": 4.0, "first_token_timeout_s": 40.0}
         endpoint = dialect.endpoint(server.url, price=PRICE, stream="always", **fields)
         async with guaranteed(endpoint, EngineConfig(max_attempts=1), slack_s=SLACK_S) as run:
             await run.ask_all(requests(4), hangs_after_s=100.0)
         assert {type(error) for error in run.lost} == {GenerationError}
         for error in run.lost:
             assert isinstance(error, GenerationError)
-            assert "no answer within idle_timeout_s=2" in str(error)
+            assert "no answer within idle_timeout_s=4" in str(error)
             assert TEXT.startswith(error.partial)
             assert error.partial
 
@@ -245,8 +251,8 @@ async def test_a_byte_now_and_then_is_ended_by_the_timeout_of_the_attempt(
 ) -> None:
     answer = answer_of(dialect, stream)
     replies: list[Reply] = [Slow(body=answer.body, headers=answer.headers, piece=1, gap_s=0.2)] * 3
-    fields = {"attempt_timeout_s": 8.0, "first_token_timeout_s": 100.0, "idle_timeout_s": 100.0}
-    await check_all_are_mended(dialect, replies, Fault.TIMED_OUT, stream=stream, **fields)
+    fields = {"attempt_timeout_s": 12.0, "first_token_timeout_s": 100.0, "idle_timeout_s": 100.0}
+    await check_all_are_mended(dialect, replies, Fault.TIMED_OUT, stream=stream, count=6, **fields)
 
 
 async def test_a_slow_answer_within_its_timeouts_is_an_answer(dialect: Dialect, fast: Any) -> None:
