@@ -163,7 +163,6 @@ class RouterActor(Decider[RouterMessage]):
         progress = Progress(self._everywhere if names is None else frozenset(names))
         need = need_of(route.request, route.output)
         job = _Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now)
-        self._retry_budget.request(now)
         self._jobs[route] = job
         if self._closing:
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
@@ -268,6 +267,8 @@ class RouterActor(Decider[RouterMessage]):
     def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
         route = job.route
+        if not route.calls:
+            self._retry_budget.request(now)
         route.calls += 1
         job.attempt = attempt = Attempt(
             route=route,

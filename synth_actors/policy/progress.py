@@ -50,6 +50,7 @@ class Progress:
     __slots__ = (
         "_excused_s",
         "_invalid_outputs",
+        "_is_limited",
         "_last_told_s",
         "_refusals",
         "_refused_at",
@@ -70,6 +71,7 @@ class Progress:
         self._spent = 0  # calls that may have been paid
         self._invalid_outputs = 0
         self._schema_refusals = 0
+        self._is_limited = False  # the row of refusals is one of rate limits
         self._refused_since: float | None = None
         self._refusals = 0  # in a row
         self._refused_at = _NOWHERE  # in the same row
@@ -96,8 +98,7 @@ class Progress:
         if fault in REFUSED_BEFORE_WORK:
             self._refused(fault, endpoint, now, retry_after_s or 0.0)
             return
-        self._refused_since, self._refusals = None, 0  # it was let in
-        self._refused_at, self._excused_s, self._last_told_s = _NOWHERE, 0.0, 0.0
+        self._new_row()  # it was let in
         if fault is Fault.SCHEMA_REFUSED:
             self._schema_refusals += 1
             return
@@ -109,13 +110,21 @@ class Progress:
             self.failed_at |= {endpoint}
 
     def _refused(self, fault: Fault, endpoint: str, now: float, told_s: float) -> None:
+        is_limit = fault is Fault.RATE_LIMITED
+        if is_limit != self._is_limited:  # it was down and is up again, or the other way round: another row
+            self._is_limited = is_limit
+            self._new_row()
         self._refused_since = now if self._refused_since is None else self._refused_since
         self._refusals += 1
         self.failed_at |= {endpoint}
         self._refused_at |= {endpoint}
         if self._refusals <= MOST_WAITS_EXCUSED:
             self._excused_s += self._last_told_s
-        self._last_told_s = told_s if fault is Fault.RATE_LIMITED and told_s <= LONGEST_RETRY_AFTER_S else 0.0
+        self._last_told_s = told_s if is_limit and told_s <= LONGEST_RETRY_AFTER_S else 0.0
+
+    def _new_row(self) -> None:
+        self._refused_since, self._refusals = None, 0
+        self._refused_at, self._excused_s, self._last_told_s = _NOWHERE, 0.0, 0.0
 
     def verdict(self, fault: Fault, call: LastCall, endpoints: Endpoints, limits: Limits, now: float) -> Verdict:
         """Again, elsewhere or give up, after an attempt that was noted."""

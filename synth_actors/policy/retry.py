@@ -101,9 +101,10 @@ def _after_refusal(trial: Trial) -> Verdict:
     if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     is_limit = trial.fault is Fault.RATE_LIMITED  # the wait that it names tries nobody's patience
-    is_over = left_s <= (0.0 if told_s is None or is_limit else told_s)
+    is_too_long = told_s is not None and told_s > trial.patience_s and not is_limit
+    is_over = left_s <= 0.0 or is_too_long
     if is_over and not trial.others_unasked:
-        return GiveUp(_too_long(told_s, trial.patience_s) if told_s and left_s > 0.0 else "")
+        return GiveUp(_too_long(told_s, trial.patience_s) if told_s is not None and is_too_long else "")
     wait_s = _wait_s(trial) if is_over else min(_wait_s(trial), max(left_s, told_s or 0.0))
     return Elsewhere(wait_s) if trial.others_open else Again(wait_s)
 

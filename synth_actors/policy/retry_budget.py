@@ -39,21 +39,27 @@ class RetryBudget:
             self._slices.append((now, 1))
         self._requests += 1
 
-    def allowance(self, now: float) -> int:
-        """How many repetitions 10 seconds may hold, as things are at `now`."""
-        self._forget(now)
-        return max(FEWEST, int(SHARE * self._requests))
+    def allowance(self, at: float) -> int:
+        """How many repetitions the 10 seconds before `at`, which may be to come, may hold as far as one knows."""
+        known = self._requests
+        for began, count in self._slices:
+            if began > at - WINDOW_S:
+                break
+            known -= count
+        return max(FEWEST, int(SHARE * known))
 
     def book(self, now: float, *, within_s: float) -> float | None:
         """Book one repetition: when it may take place; None when there is no room within `within_s` seconds."""
-        allowance = self.allowance(now)
-        at = now
-        while (last := bisect_right(self._booked, at)) - bisect_right(self._booked, at - WINDOW_S) >= allowance:
-            at = max(self._booked[last - allowance] + WINDOW_S, nextafter(at, inf))
+        self._forget(now)
+        booked, at = self._booked, now
+        while True:
+            last, allowance = bisect_right(booked, at), self.allowance(at)
+            if last - bisect_right(booked, at - WINDOW_S) < allowance:
+                insort(booked, at)
+                return at
+            at = max(booked[last - allowance] + WINDOW_S, nextafter(at, inf))
             if at > now + within_s:
                 return None
-        insort(self._booked, at)
-        return at
 
     def _forget(self, now: float) -> None:
         while self._slices and self._slices[0][0] <= now - WINDOW_S:

@@ -144,7 +144,9 @@ class AnthropicProvider(HttpProvider):
         if not isinstance(content, list):
             raise self._report.failed("the answer has no list of content: is this Anthropic's Messages API?")
         for block in content:
-            if isinstance(block, dict) and block.get("type") == "text":
+            if not isinstance(block, dict) or not isinstance(block.get("type"), str):
+                raise self._report.failed("a block of the answer has no type: is this Anthropic's Messages API?")
+            if block["type"] == "text":
                 progress.text.add(self._string(block.get("text")))
         self._stop(answer.get("stop_reason"), progress)
         progress.ended = True

@@ -47,6 +47,7 @@ _STOP_REASONS: Mapping[str, StopReason] = {
     "max_tokens": "max_tokens",
     "content_filter": "refusal",
 }
+_KINDS_OF_MESSAGE = frozenset({"content", "refusal", "tool_calls", "function_call", "reasoning", "reasoning_content"})
 _NOBODY_ANSWERS = ("tool_calls", "function_call")
 _TOKEN_BOUNDS = ("max_tokens", "max_completion_tokens")
 _NAME_OF_SCHEMA = "output"
@@ -124,6 +125,8 @@ class OpenAICompatibleProvider(HttpProvider):
         message = choice.get("message") if choice else None
         if choice is None or not isinstance(message, dict):
             raise self._report.failed("the answer has no choices with a message: is this the Chat Completions API?")
+        if not _KINDS_OF_MESSAGE & message.keys():
+            raise self._report.failed("the message of the answer says nothing: it has no content")
         self._add(message.get("content"), progress)
         self._stop(choice, message, progress)
         if progress.stop_reason is None:
@@ -158,7 +161,7 @@ class OpenAICompatibleProvider(HttpProvider):
         if not isinstance(choices, list) or not isinstance(choices[0], dict):
             raise self._report.failed("the answer has choices of the wrong shape")
         choice: dict[str, Any] = choices[0]
-        if choice.get("index", 0) != 0:
+        if choice.get("index") not in (0, None, "0"):
             raise self._report.failed("the answer has several choices; leave `n` out of extra", fault=Fault.REJECTED)
         if choice.get("error"):
             raise self._report.of_body(choice)
@@ -166,6 +169,8 @@ class OpenAICompatibleProvider(HttpProvider):
 
     def _add(self, content: object, progress: Progress) -> None:
         for part in content if isinstance(content, list) else [content]:
+            if isinstance(part, dict) and "type" not in part:
+                raise self._report.failed("a part of the answer has no type")
             text = part.get("text") if isinstance(part, dict) else part  # Mistral sends a list of parts
             if text is not None:
                 if not isinstance(text, str):
@@ -180,6 +185,8 @@ class OpenAICompatibleProvider(HttpProvider):
         reason = choice.get("finish_reason")
         if not reason:  # some servers send "" until the end
             return
+        if not isinstance(reason, str):
+            raise self._report.failed(f"the reason to stop is no text: {reason!r}")
         if reason in _NOBODY_ANSWERS:
             what = f"the model stopped for {reason!r}, which nobody here answers; leave tools out of extra"
             raise self._report.failed(what, fault=Fault.REJECTED)

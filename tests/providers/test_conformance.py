@@ -434,3 +434,35 @@ async def test_no_repr_shows_the_key(dialect: Dialect, server: Server, provider:
     assert not [text for text in everything if CANARY in text]
     assert provider.identity == f"{dialect.name}|x|{server.url}{dialect.base_path}"
     assert isinstance(provider, Provider)
+
+
+SHAPELESS: dict[str, list[dict[str, Any]]] = {
+    "anthropic": [
+        {"content": ["An otter"], "stop_reason": "end_turn"},
+        {"content": [{"text": "An otter"}], "stop_reason": "end_turn"},
+        {"content": [[]], "stop_reason": "end_turn"},
+    ],
+    "openai": [
+        {"choices": [{"message": {}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": {}}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": "An otter"}, "finish_reason": ["stop"]}]},
+        {"choices": [{"message": {"content": "An otter"}, "finish_reason": {"a": 1}}]},
+    ],
+}
+
+
+async def test_an_answer_of_the_wrong_shape_never_passes_for_an_empty_text(
+    dialect: Dialect, server: Server, provider: HttpProvider
+) -> None:
+    for answer in SHAPELESS[dialect.name]:
+        server.answer = lambda _, answer=answer: json_reply(answer)  # type: ignore[misc]
+        assert (await failure(provider)).fault is Fault.FAILED, answer
+
+
+@pytest.mark.parametrize("index", [0, None, "0"])
+async def test_one_choice_is_one_whatever_its_index_is_written_like(server: Server, index: object) -> None:
+    provider = OPENAI.provider(server.url)
+    choice = {"index": index, "message": {"content": "An otter"}, "finish_reason": "stop"}
+    server.answer = lambda _: json_reply({"choices": [choice]})
+    assert (await provider.generate(call(), None)).text == "An otter"
+    await provider.aclose()
