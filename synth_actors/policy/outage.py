@@ -40,13 +40,15 @@ class Closed:
     reason: str
 
     def patient_until(self, patience_s: float) -> float:
-        """When the patience of whoever has waited since it closed is over.
+        """When the patience of whoever has waited since it closed is over; `inf` while a probe may still save them.
 
-        The waits that rate limits name are not counted.  A probe that is due soon afterwards is waited for: an outage
-        of 60 seconds is not given up in the second before one sees its end.
+        The waits that rate limits name are not counted.  A probe that is due soon afterwards is waited for, and for its
+        end: an outage of 60 seconds is not given up in the second before one sees its end.
         """
         until = self.since + patience_s + self.excused_s
         grace_s = GRACE_SHARE * patience_s if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
+        if self.probing_since <= until + grace_s:
+            return inf
         return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
 
 
