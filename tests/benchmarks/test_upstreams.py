@@ -15,7 +15,7 @@ from benchmarks.case import Load
 from benchmarks.suites import SUITES
 from benchmarks.suites.upstreams.server import PROGRAM, figures, serving
 
-TINY = Load(concurrency=2, operations=60)
+TINY = Load(concurrency=1, operations=10)
 
 
 # An SDK that reads a stream on trio leaves httpx2's generators to the garbage collector; our own providers do not.

@@ -41,7 +41,7 @@ def endpoint_at(server: LimitedServer, kind: str, *, streamed: bool) -> Endpoint
     return endpoint(kind, "otter", server.url + PLAIN_PATHS[kind], streamed=streamed)
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize(("kind", "streamed"), [("anthropic", True), ("openai", False)], ids=["anthropic", "openai"])
 async def test_a_thousand_calls_at_once_through_the_engine_all_succeed_at_the_first_attempt(
     kind: str, streamed: bool, serve: Serve
 ) -> None:
