@@ -115,11 +115,11 @@ class Progress:
             self._is_limited = is_limit
             self._new_row()
         self._refused_since = now if self._refused_since is None else self._refused_since
+        if self._refusals <= MOST_WAITS_EXCUSED:  # so many were before, and each of them has named a wait
+            self._excused_s += self._last_told_s
         self._refusals += 1
         self.failed_at |= {endpoint}
         self._refused_at |= {endpoint}
-        if self._refusals <= MOST_WAITS_EXCUSED:
-            self._excused_s += self._last_told_s
         self._last_told_s = told_s if is_limit and told_s <= LONGEST_RETRY_AFTER_S else 0.0
 
     def _new_row(self) -> None:

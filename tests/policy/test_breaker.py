@@ -15,7 +15,7 @@ from synth_actors.policy.breaker import (
     REFUSALS_TO_PAUSE,
     Breaker,
 )
-from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S
+from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S, MOST_WAITS_EXCUSED
 
 Event = Callable[[Breaker], object]
 
@@ -51,6 +51,14 @@ def answered(*, begun_at: float) -> Event:
     def happen(breaker: Breaker) -> None:
         breaker.let_in(begun_at=begun_at)
         breaker.succeeded(begun_at=begun_at)
+
+    return happen
+
+
+def sent(count: int, *, at: float = 10.0) -> Event:
+    def happen(breaker: Breaker) -> None:
+        for _ in range(count):
+            breaker.begin(at)
 
     return happen
 
@@ -97,6 +105,21 @@ TABLE: dict[str, tuple[list[Event], float, str]] = {
         18.0,
         "probing",
     ),
+    "a second 429 where half of what was sent since is under way": (
+        [sent(9), limited(10.0), sent(4), limited(11.0, after_s=7.0)],
+        18.0,
+        "probing",
+    ),
+    "a second 429 where most of what was sent since may have been let in": (
+        [limited(10.0), sent(5), limited(11.0, after_s=7.0)],
+        OPEN,
+        "open",
+    ),
+    "what was sent before the row was ended says nothing about the next": (
+        [limited(10.0), sent(5), let_in(begun_at=10.0), limited(11.0), sent(1), limited(12.0, after_s=7.0)],
+        19.0,
+        "probing",
+    ),
     # 429: a limit is used up
     "a limit used up": ([limited(10.0, after_s=7.0, used_up=True)], 17.0, "open"),
     "a limit used up, and no wait named": ([limited(10.0, used_up=True)], 10.0 + FIRST_PAUSE_S, "open"),
@@ -121,6 +144,16 @@ TABLE: dict[str, tuple[list[Event], float, str]] = {
     # 529, 503, no connection
     "overloaded four times in a row": ([down(10.0, count=REFUSALS_TO_PAUSE - 1)], OPEN, "open"),
     "overloaded five times in a row": ([DOWN], 10.0 + PROBE_EVERY_S, "probing"),
+    "overloaded five times in a row of ten that were sent": (
+        [down(10.0), sent(10), down(10.0, count=REFUSALS_TO_PAUSE - 1)],
+        10.0 + PROBE_EVERY_S,
+        "probing",
+    ),
+    "overloaded five times in a row of eleven that were sent": (
+        [down(10.0), sent(11), down(10.0, count=REFUSALS_TO_PAUSE - 1)],
+        OPEN,
+        "open",
+    ),
     "overloaded, let in, overloaded": (
         [down(10.0, count=REFUSALS_TO_PAUSE - 1), let_in(begun_at=10.0), down(11.0, count=REFUSALS_TO_PAUSE - 1)],
         OPEN,
@@ -230,15 +263,22 @@ def test_a_probe_goes_every_two_seconds_whether_or_not_the_last_one_is_back() ->
     assert breaker.opens_at == now + 2 * PROBE_EVERY_S
 
 
-def test_it_is_probing_until_the_last_probe_has_ended() -> None:
+def test_it_is_probing_since_the_oldest_probe_under_way_until_the_last_has_ended() -> None:
     breaker = after(FAILING)
-    steps: list[Event] = [lambda b: b.begin(11.0), lambda b: b.begin(13.0), Breaker.probed, Breaker.probed]
-    found = [breaker.is_probing]
+    steps: list[Event] = [
+        lambda b: b.begin(11.0),
+        lambda b: b.begin(13.0),
+        lambda b: b.begin(15.0),
+        lambda b: b.probed(13.0),
+        lambda b: b.probed(11.0),
+        lambda b: b.probed(15.0),
+    ]
+    found = [breaker.probing_since]
     for step in steps:
         step(breaker)
-        found.append(breaker.is_probing)
-    assert found == [False, True, True, True, False]
-    assert breaker.is_closed(14.0), "nobody has proved it"
+        found.append(breaker.probing_since)
+    assert found == [inf, 11.0, 11.0, 11.0, 11.0, 15.0, inf]
+    assert breaker.is_closed(16.0), "nobody has proved it"
 
 
 def test_a_call_is_a_probe_only_while_it_is_suspect() -> None:
@@ -247,7 +287,7 @@ def test_a_call_is_a_probe_only_while_it_is_suspect() -> None:
     breaker = after(DOWN)
     assert breaker.begin(12.0)
     let_in(begun_at=12.0)(breaker)
-    assert not breaker.is_probing, "it is proved, though the call is under way"
+    assert breaker.probing_since == inf, "it is proved, though the call is under way"
     assert not breaker.begin(12.1)
     assert breaker.admits(12.1)
 
@@ -257,7 +297,7 @@ def test_probes_that_fail_pause_it_twice_as_long_up_to_a_limit() -> None:
     for _ in range(10):
         now = breaker.opens_at
         assert breaker.begin(now)
-        breaker.probed()
+        breaker.probed(now)
         breaker.failed(now + 0.1, begun_at=now)
         pauses.append(breaker.reopens_at - (now + 0.1))
     assert pauses == pytest.approx([min(FIRST_PAUSE_S * 2**n, LONGEST_PROBE_S) for n in range(11)])
@@ -268,7 +308,7 @@ def test_probes_that_find_it_down_go_a_little_more_rarely_up_to_a_limit() -> Non
     for _ in range(10):
         now = breaker.opens_at
         assert breaker.begin(now)
-        breaker.probed()
+        breaker.probed(now)
         breaker.down(now, begun_at=now, retry_after_s=None, share=0.0)
         waits.append(breaker.opens_at - now)
     assert waits == pytest.approx([min(PROBE_EVERY_S * PROBE_GROWTH**n, LONGEST_PROBE_S) for n in range(11)])
@@ -309,33 +349,51 @@ def test_failures_close_it_from_the_last_of_them_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "excused_until"),
+    ("event", "excused_s"),
     [
-        (limited(10.0, after_s=100.0, used_up=True), 110.0),
-        (limited(10.0, after_s=LONG, used_up=True), 10.0 + LONG),
-        (limited(10.0, after_s=FIRST_PAUSE_S, used_up=True), 10.0 + FIRST_PAUSE_S),
-        (limited(10.0, after_s=FIRST_PAUSE_S - 0.1, used_up=True), -inf),
-        (limited(10.0, after_s=LONG + 1.0, used_up=True), -inf),
-        (limited(10.0, used_up=True), -inf),
-        (down(10.0, after_s=100.0, share=1.0), -inf),
-        (FAILING, -inf),
+        (limited(10.0, after_s=100.0, used_up=True), 100.0),
+        (limited(10.0, after_s=LONG, used_up=True), LONG),
+        (limited(10.0, after_s=FIRST_PAUSE_S, used_up=True), FIRST_PAUSE_S),
+        (limited(10.0, after_s=FIRST_PAUSE_S - 0.1, used_up=True), 0.0),
+        (limited(10.0, after_s=LONG + 1.0, used_up=True), 0.0),
+        (limited(10.0, used_up=True), 0.0),
+        (down(10.0, after_s=100.0, share=1.0), 0.0),
+        (FAILING, 0.0),
     ],
 )
-def test_only_the_wait_that_a_rate_limit_names_is_excused(event: Event, excused_until: float) -> None:
-    assert after(event).excused_until == excused_until
+def test_only_the_wait_that_a_rate_limit_names_is_excused(event: Event, excused_s: float) -> None:
+    assert after(event).excused_s == excused_s
 
 
-def test_only_the_first_pause_in_a_row_is_excused() -> None:
+def test_the_waits_of_all_pauses_in_a_row_are_excused_together() -> None:
     breaker = after(limited(10.0, after_s=5.0, used_up=True), limited(15.0, after_s=100.0, used_up=True))
-    assert breaker.excused_until == 15.0
+    assert breaker.excused_s == 105.0
     breaker = after(DOWN, limited(15.0, after_s=100.0, used_up=True))
-    assert breaker.excused_until == -inf
+    assert breaker.excused_s == 100.0
     answered(begun_at=116.0)(breaker)
     limited(120.0, after_s=7.0, used_up=True)(breaker)
-    assert breaker.excused_until == 127.0
+    assert breaker.excused_s == 7.0
     answered(begun_at=128.0)(breaker)
     down(200.0, count=REFUSALS_TO_PAUSE)(breaker)
-    assert breaker.excused_until == -inf, "an old excuse is none"
+    assert breaker.excused_s == 0.0, "an old excuse is none"
+
+
+def test_what_goes_on_refusing_after_ten_waits_is_not_excused_any_more() -> None:
+    breaker, now = Breaker(), 0.0
+    for number in range(1, MOST_WAITS_EXCUSED + 5):
+        limited(now, after_s=3.0, used_up=True)(breaker)
+        assert breaker.excused_s == 3.0 * min(number, MOST_WAITS_EXCUSED)
+        now = breaker.reopens_at
+    assert breaker.closed_since == 0.0
+
+
+def test_a_pause_from_before_excuses_nothing() -> None:
+    breaker = after(limited(10.0, after_s=5.0, used_up=True), limited(11.0, begun_at=9.0, after_s=50.0, used_up=True))
+    assert breaker.excused_s == 5.0
+
+
+def test_failures_that_follow_a_refusal_close_it_from_the_last_of_them_on() -> None:
+    assert after(limited(10.0), failed(20.0, count=FAILURES_TO_PAUSE)).closed_since == 20.0
 
 
 @pytest.mark.parametrize("event", [limited(10.0), down(10.0), failed(10.0), limited(10.0, used_up=True), DOWN, FAILING])

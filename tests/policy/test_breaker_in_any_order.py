@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from synth_actors.policy.breaker import PROBE_EVERY_S, Breaker
-from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S
+from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S, MOST_WAITS_EXCUSED
 
 
 class Endpoint(RuleBasedStateMachine):
@@ -41,7 +41,7 @@ class Endpoint(RuleBasedStateMachine):
     def end(self, which: int) -> float:
         begun_at, was_probe = self.begun.pop(which % len(self.begun))
         if was_probe:
-            self.breaker.probed()
+            self.breaker.probed(begun_at)
         return begun_at
 
     @precondition(lambda self: self.begun)
@@ -85,8 +85,10 @@ class Endpoint(RuleBasedStateMachine):
         assert breaker.reopens_at >= self.reopened_at, "no pause is cut short"
         self.reopened_at = breaker.reopens_at
         assert breaker.admits(self.now) == (self.now >= breaker.opens_at)
-        assert not (breaker.is_trusted and breaker.is_probing)
-        assert breaker.is_probing == (breaker._suspect and any(was_probe for _at, was_probe in self.begun))
+        probes = [at for at, was_probe in self.begun if was_probe]
+        assert not (breaker.is_trusted and breaker.probing_since < inf)
+        assert breaker.probing_since == (min(probes, default=inf) if breaker._suspect else inf)
+        assert 0.0 <= breaker.excused_s <= MOST_WAITS_EXCUSED * LONGEST_RETRY_AFTER_S
         if breaker.state(self.now) != "open":
             assert breaker.closed_since <= self.now
 

@@ -266,3 +266,12 @@ def test_whatever_it_hears_the_rate_is_between_a_twentieth_and_all(
         assert server.bucket.level(now) <= limit
         full_per_s = limit / WINDOW_S
         assert LEAST_OWN_SHARE * full_per_s * (1 - 1e-9) <= server.bucket.per_s <= full_per_s * (1 + 1e-9)
+
+
+def test_where_more_comes_back_than_fits_nobody_is_suspected_of_taking_it() -> None:
+    server = ServerBucket(named(600.0, 600.0), 0.0, 0.0, 0.0)
+    for number in range(1, 100):
+        now = float(number)
+        server.bucket.take(5.0, now)
+        server.heard(named(600.0, 595.0), 5.0, now - 2.0, now)
+    assert server.bucket.per_s == 10.0

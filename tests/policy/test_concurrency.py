@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -239,11 +240,12 @@ def test_calls_from_before_a_cut_do_not_cut_again(happens: Callable[..., None]) 
 
 def test_calls_that_wait_for_each_other_lower_it_at_most_by_half() -> None:
     limit = AdaptiveLimit(1000, first=100)
+    limit._held_until = inf
     for _ in range(FIRST_SAMPLES):
-        limit.let_in(0.0, begun_at=0.0, in_flight=20, ttft_s=0.1)
+        limit.let_in(0.0, begun_at=0.0, in_flight=80, ttft_s=0.1)
     for _ in range(FEWEST_SAMPLES - FIRST_SAMPLES):
-        limit.let_in(0.0, begun_at=0.0, in_flight=60, ttft_s=5.0)
-    assert limit.limit == 60 * SHARPEST_CUT, "of those that were really under way"
+        limit.let_in(0.0, begun_at=0.0, in_flight=80, ttft_s=5.0)
+    assert limit.limit == 80 * SHARPEST_CUT, "of those that were really under way"
 
 
 @pytest.mark.parametrize(("ratio", "factor"), [(2.2, USUAL_CUT), (3.0, 2 / 3), (3.9, 2 / 3.9), (10.0, SHARPEST_CUT)])
@@ -251,9 +253,31 @@ def test_the_longer_they_wait_the_sharper_the_cut(ratio: float, factor: float) -
     limit = steady(25.0)
     for _ in range(100):
         limit.let_in(1.0, begun_at=1.0, in_flight=1, ttft_s=0.1)
+    limit._held_until = inf
     while limit.limit == 25.0:
-        limit.let_in(1.0, begun_at=1.0, in_flight=19, ttft_s=0.1 * ratio)
-    assert limit.limit == pytest.approx(19.0 * factor), "of those that were really under way"
+        limit.let_in(1.0, begun_at=1.0, in_flight=20, ttft_s=0.1 * ratio)
+    assert limit.limit == pytest.approx(20.0 * factor), "of those that were really under way"
+
+
+def test_times_of_calls_that_are_fewer_than_may_be_lower_nothing() -> None:
+    limit = AdaptiveLimit(1000, first=100)
+    for ttft_s in (0.1, 0.1, 9.0, 9.0, 99.0):
+        for _ in range(FEWEST_SAMPLES):
+            limit.let_in(0.0, begun_at=0.0, in_flight=79, ttft_s=ttft_s)
+    assert (limit.limit, limit.is_found) == (100, False)
+
+
+def test_a_suspicion_does_not_hold_it_for_ever_where_nothing_is_streamed_any_more() -> None:
+    limit = steady(20.0)
+    for ttft_s in (0.1, 0.3):
+        for _ in range(FEWEST_SAMPLES):
+            limit.let_in(1.0, begun_at=1.0, in_flight=20, ttft_s=ttft_s)
+    held_at = limit.limit
+    for _ in range(FEWEST_SAMPLES - 1):
+        limit.let_in(1.0, begun_at=1.0, in_flight=20, ttft_s=None)
+    assert limit.limit == held_at
+    limit.let_in(1.0, begun_at=1.0, in_flight=20, ttft_s=None)
+    assert limit.limit > held_at
 
 
 def test_while_the_last_window_was_too_long_it_does_not_grow() -> None:

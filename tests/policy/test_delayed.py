@@ -45,3 +45,16 @@ def test_it_agrees_with_a_sorted_list(steps: list[tuple[int, int]]) -> None:
             assert item.dropped
         assert len(delayed) == len(model)
         assert delayed.next_at == min((at for at, _number, _item in model), default=inf)
+
+
+def test_some_can_be_taken_out_before_their_time() -> None:
+    delayed: Delayed[Item] = Delayed()
+    items = [Item(number) for number in range(6)]
+    for item in items:
+        delayed.push(item, float(item.number))
+    delayed.drop(items[2])
+    assert {item.number for item in delayed.take_if(lambda item: item.number % 2 == 0)} == {0, 4}
+    assert (len(delayed), delayed.next_at) == (3, 1.0)
+    assert delayed.take_if(lambda item: item.number > 9) == []
+    assert [delayed.pop().number for _ in range(3)] == [1, 3, 5]
+    assert (len(delayed), delayed.next_at) == (0, inf)

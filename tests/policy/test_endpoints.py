@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 
 import pytest
 
@@ -101,7 +102,7 @@ def test_after_every_end_nothing_is_under_way(fault: Fault | None) -> None:
     call = state.begin(NEED, 10.0)
     assert call.is_probe
     end(state, call, fault, 11.0)
-    assert (state.in_flight, state.breaker.is_probing) == (0, False)
+    assert (state.in_flight, state.breaker.probing_since) == (0, inf)
 
 
 @pytest.mark.parametrize("fault", THE_REQUESTS_OWN)
@@ -156,6 +157,62 @@ def test_an_answer_ends_the_row_of_failures() -> None:
             succeed(state, float(now))
     assert state.admits(20.0, NEED)
     assert not state.schema_in_prompt
+
+
+@pytest.mark.parametrize("fault", sorted(set(THE_REQUESTS_OWN) - {Fault.BUG}, key=str))
+def test_an_answer_that_is_the_request_s_own_fault_ends_the_row_of_failures_and_proves_it_again(fault: Fault) -> None:
+    state = endpoint()
+    for now in range(20):
+        fail(state, Fault.FAILED, float(now))
+        fail(state, fault, float(now))
+    assert state.breaker.is_trusted
+    for _ in range(FAILURES_TO_PAUSE):
+        fail(state, Fault.FAILED, 30.0)
+    fail(state, fault, 40.0)
+    assert state.snapshot(40.0).state == "open"
+
+
+def test_a_bug_of_ours_proves_nothing() -> None:
+    state = endpoint()
+    for _ in range(FAILURES_TO_PAUSE):
+        fail(state, Fault.FAILED, 30.0)
+    fail(state, Fault.BUG, 40.0)
+    assert state.snapshot(40.0).state == "probing"
+
+
+def test_what_was_never_sent_gives_everything_back() -> None:
+    per_minute = PerMinute(requests=60, input_tokens=600, output_tokens=6000)
+    state = endpoint(per_minute=per_minute, metering="meter")
+    before, limit = state.snapshot(0.0), state.limits.limit
+    call = state.begin(NEED, 0.0)
+    assert state.snapshot(0.0).rate_limits != before.rate_limits
+    state.withdrawn(call, 0.0)
+    assert state.snapshot(0.0) == before
+    assert (state.limits.limit, state.breaker.is_trusted, state.pace.error_share) == (limit, True, 0.0)
+
+
+def test_a_probe_that_was_never_sent_is_none() -> None:
+    state = endpoint()
+    for _ in range(REFUSALS_TO_PAUSE):
+        fail(state, Fault.OVERLOADED, 0.0)
+    call = state.begin(NEED, 10.0)
+    assert call.is_probe
+    state.withdrawn(call, 10.0)
+    assert (state.in_flight, state.breaker.probing_since, state.snapshot(10.0).state) == (0, inf, "probing")
+
+
+def test_what_waits_only_for_a_bucket() -> None:
+    assert not endpoint(most_at_once=0).lacks_only_tokens(0.0, NEED), "nothing comes back there"
+    state = endpoint(most_at_once=2, per_minute=PerMinute(input_tokens=600))
+    assert not state.lacks_only_tokens(0.0, NEED), "it is open"
+    state.begin(Need(595.0, 1), 0.0)
+    assert state.lacks_only_tokens(0.0, NEED)
+    assert not state.lacks_only_tokens(0.5, NEED), "it has come back"
+    state.breaker.limited(0.0, begun_at=0.0, retry_after_s=7.0, used_up=True)
+    assert not state.lacks_only_tokens(0.0, NEED), "it is paused"
+    full = endpoint(most_at_once=1, per_minute=PerMinute(input_tokens=600))
+    full.begin(Need(595.0, 1), 0.0)
+    assert not full.lacks_only_tokens(0.0, NEED), "it is full, too"
 
 
 @pytest.mark.parametrize(("fault", "lowered"), [(Fault.TIMED_OUT, True), (Fault.FAILED, False)])

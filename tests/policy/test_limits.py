@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 import pytest
@@ -50,6 +51,13 @@ def test_a_request_is_reckoned_by_the_length_of_its_texts() -> None:
     assert need.input_tokens == (48 + len(output.tag)) / CHARS_PER_TOKEN
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
+def test_an_answer_may_be_as_long_as_the_extra_says(name: str) -> None:
+    assert need_of(Request(prompt="x", max_tokens=7, extra={name: 500}), None).max_tokens == 500
+    assert need_of(Request(prompt="x", max_tokens=7, extra={name: 5}), None).max_tokens == 7
+    assert need_of(Request(prompt="x", max_tokens=7, extra={"top_k": 500}), None).max_tokens == 7
+
+
 def test_a_prompt_of_nothing_teaches_nothing() -> None:
     limits = configured()
     empty = limits.begin(Need(0.0, 10), 0.0)
@@ -95,10 +103,17 @@ def test_what_a_call_has_used_is_settled_when_it_has_ended() -> None:
     assert known(limits) == {"requests": 59.0, "input_tokens": 580.0, "output_tokens": 5970.0}
 
 
-@pytest.mark.parametrize("usage", [NO_USAGE, Usage(output_tokens=3, cost_usd=None)])
-def test_what_nobody_knows_counts_as_expected(usage: Usage) -> None:
+@pytest.mark.parametrize("cost_usd", [0.0, 0.5, None])
+def test_it_is_settled_whether_or_not_a_price_is_known(cost_usd: float | None) -> None:
     limits = configured()
-    limits.ended(limits.begin(NEED, 0.0), usage, 0.0)
+    limits.ended(limits.begin(NEED, 0.0), Usage(input_tokens=20, output_tokens=30, cost_usd=cost_usd), 0.0)
+    assert known(limits) == {"requests": 59.0, "input_tokens": 580.0, "output_tokens": 5970.0}
+
+
+@pytest.mark.parametrize("cost_usd", [0.0, None])
+def test_what_nobody_knows_counts_as_expected(cost_usd: float | None) -> None:
+    limits = configured()
+    limits.ended(limits.begin(NEED, 0.0), replace(NO_USAGE, cost_usd=cost_usd), 0.0)
     assert known(limits) == {"requests": 59.0, "input_tokens": 590.0, "output_tokens": 5900.0}
 
 

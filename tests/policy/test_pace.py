@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.policy.pace import DECAY_S, FAILURE_COST_S, LEAST_SHARE, LEAST_WEIGHT, TRY_AGAIN_S, Pace
+from synth_actors.policy.pace import (
+    DECAY_S,
+    FAILURE_COST_S,
+    LEAST_SHARE,
+    LEAST_WEIGHT,
+    TRY_AGAIN_CALLS,
+    TRY_AGAIN_S,
+    Pace,
+)
 
 
 def test_nothing_is_expected_of_an_endpoint_that_never_answered() -> None:
@@ -82,9 +90,22 @@ def test_it_stays_between_what_was_measured(calls: list[tuple[float, float | Non
 
 def test_it_is_due_when_nothing_was_sent_for_long_and_nothing_is_under_way() -> None:
     pace = Pace()
-    assert pace.is_due(0.0, 0)
-    assert not pace.is_due(0.0, 1)
+    assert pace.is_due(0.0, 0, 1)
+    assert not pace.is_due(0.0, 1, 1)
     pace.begin(5.0)
-    assert not pace.is_due(5.0 + TRY_AGAIN_S - 0.001, 0)
-    assert pace.is_due(5.0 + TRY_AGAIN_S, 0)
-    assert not pace.is_due(5.0 + TRY_AGAIN_S, 1)
+    pace.passed_over = TRY_AGAIN_CALLS
+    assert not pace.is_due(5.0 + TRY_AGAIN_S - 0.001, 0, 1)
+    assert pace.is_due(5.0 + TRY_AGAIN_S, 0, 1)
+    assert not pace.is_due(5.0 + TRY_AGAIN_S, 1, 1)
+
+
+@pytest.mark.parametrize("others", [1, 2, 9])
+def test_it_is_due_when_the_others_have_had_many_calls_each(others: int) -> None:
+    pace = Pace()
+    pace.begin(5.0)
+    pace.passed_over = TRY_AGAIN_CALLS * others - 1
+    assert not pace.is_due(1e6, 0, others)
+    pace.passed_over += 1
+    assert pace.is_due(1e6, 0, others)
+    pace.begin(1e6)
+    assert not pace.is_due(2e6, 0, others), "they are counted anew"

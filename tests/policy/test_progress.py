@@ -5,20 +5,28 @@ from collections.abc import Collection
 import pytest
 
 from synth_actors.policy.progress import Limits, Progress
-from synth_actors.policy.retry import REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp, Verdict
+from synth_actors.policy.retry import MOST_WAITS_EXCUSED, REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp, Verdict
 from synth_actors.providers.base import Fault
-from tests.policy.support import NEED, Told, close, endpoint
+from tests.policy.support import Told, close, endpoint
 
 TWO = frozenset({"one", "two"})
 LIMITS = Limits(max_attempts=6, patience_s=60.0, shortest_timeout_s=5.0, jitter=lambda: 1.0)
 
 
-def verdict(progress: Progress, fault: Fault, now: float = 0.0, *, closed: Collection[str] = ()) -> Verdict:
-    """The verdict where all endpoints but the `closed` ones are open."""
-    endpoints = {name: endpoint(name) for name in progress.allowed}
+def verdict(
+    progress: Progress,
+    fault: Fault,
+    now: float = 0.0,
+    *,
+    closed: Collection[str] = (),
+    full: Collection[str] = (),
+    told_s: float | None = None,
+) -> Verdict:
+    """The verdict where all endpoints but the `closed` ones are open; those that are `full` have no room."""
+    endpoints = {name: endpoint(name, most_at_once=1, in_flight=int(name in full)) for name in progress.allowed}
     for name in closed:
         close(endpoints[name], now)
-    return progress.verdict(fault, Told(), NEED, endpoints, LIMITS, now)
+    return progress.verdict(fault, Told(retry_after_s=told_s), endpoints, LIMITS, now)
 
 
 def test_a_request_may_go_anywhere_it_is_allowed() -> None:
@@ -105,10 +113,11 @@ def test_schema_refusals_are_counted_apart() -> None:
     assert verdict(progress, Fault.SCHEMA_REFUSED) == GiveUp()
 
 
-def test_it_goes_elsewhere_only_where_a_call_is_taken_now() -> None:
+def test_it_goes_elsewhere_only_where_it_is_not_closed_though_perhaps_full() -> None:
     progress = Progress(TWO)
     progress.note(Fault.FAILED, "one", 0.0)
-    assert verdict(progress, Fault.FAILED) == Elsewhere()
+    assert verdict(progress, Fault.FAILED) == Elsewhere(0.5), "and back when it has backed off"
+    assert verdict(progress, Fault.FAILED, full=["two"]) == Elsewhere(0.5)
     assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5)
     progress.note(Fault.FAILED, "two", 0.0)
     assert verdict(progress, Fault.FAILED) == Again(1.0), "all have failed it"
@@ -121,3 +130,63 @@ def test_a_failure_waits_in_line_only_where_all_that_may_still_serve_it_are_clos
     assert verdict(progress, Fault.FAILED, closed=["two"]) == Again(0.5), "the one that failed is open"
     progress.note(Fault.REJECTED, "two", 0.0)
     assert verdict(progress, Fault.FAILED, closed=["one"]) == Again(0.0), "the other will never take it"
+
+
+def limited_every(told_s: float, *, times: int, fault: Fault = Fault.RATE_LIMITED) -> Progress:
+    """Refused, sent again after the wait that was named, and so on."""
+    progress = Progress(frozenset({"one"}))
+    for number in range(times):
+        progress.note(fault, "one", number * told_s, told_s)
+    return progress
+
+
+def test_the_waits_that_rate_limits_name_try_nobodys_patience() -> None:
+    progress = limited_every(100.0, times=3)
+    assert verdict(progress, Fault.RATE_LIMITED, 200.0, told_s=100.0) == Again(100.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 259.9, told_s=100.0) == Again(100.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 260.0, told_s=100.0) == GiveUp()
+    progress.note(Fault.FAILED, "one", 300.0)  # it was let in
+    progress.note(Fault.RATE_LIMITED, "one", 301.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 360.75) == Again(0.25)
+    assert verdict(progress, Fault.RATE_LIMITED, 361.0) == GiveUp(), "what was named before is no excuse"
+
+
+@pytest.mark.parametrize("fault", [Fault.OVERLOADED, Fault.UNREACHABLE])
+def test_the_waits_that_an_overloaded_one_names_do_try_it(fault: Fault) -> None:
+    assert verdict(limited_every(30.0, times=3, fault=fault), fault, 60.0, told_s=1.0) == GiveUp()
+
+
+def test_only_the_first_ten_waits_in_a_row_try_nobodys_patience() -> None:
+    after_ten = limited_every(100.0, times=MOST_WAITS_EXCUSED + 1)
+    assert verdict(after_ten, Fault.RATE_LIMITED, 1000.0, told_s=100.0) == Again(100.0)
+    after_eleven = limited_every(100.0, times=MOST_WAITS_EXCUSED + 2)
+    assert verdict(after_eleven, Fault.RATE_LIMITED, 1100.0, told_s=100.0) == GiveUp()
+
+
+def test_a_rate_limit_after_an_outage_begins_another_row_and_the_other_way_round() -> None:
+    progress = Progress(frozenset({"one"}))
+    progress.note(Fault.OVERLOADED, "one", 0.0)
+    progress.note(Fault.RATE_LIMITED, "one", 70.0)
+    assert verdict(progress, Fault.RATE_LIMITED, 70.0) == Again(0.5)
+    progress.note(Fault.UNREACHABLE, "one", 140.0)
+    assert verdict(progress, Fault.UNREACHABLE, 140.0) == Again(0.5)
+    progress.note(Fault.OVERLOADED, "one", 200.0)
+    assert verdict(progress, Fault.OVERLOADED, 200.0) == GiveUp(), "both are outages"
+
+
+def test_where_all_are_dead_a_refusal_is_the_end() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.RATE_LIMITED, "one", 0.0)
+    endpoints = {name: endpoint(name) for name in TWO}
+    for one in endpoints.values():
+        one.breaker.died("wrong key")
+    assert progress.verdict(Fault.RATE_LIMITED, Told(), endpoints, LIMITS, 0.0) == GiveUp()
+
+
+def test_who_has_not_been_asked_is_waited_for_though_the_patience_is_over() -> None:
+    progress = Progress(TWO)
+    progress.note(Fault.OVERLOADED, "one", 0.0)
+    progress.note(Fault.OVERLOADED, "one", 61.0)
+    assert isinstance(verdict(progress, Fault.OVERLOADED, 61.0, closed=["two"]), Again)
+    progress.note(Fault.OVERLOADED, "two", 62.0)
+    assert verdict(progress, Fault.OVERLOADED, 62.0) == GiveUp()

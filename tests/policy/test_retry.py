@@ -50,8 +50,8 @@ TABLE: dict[Fault, tuple[Verdict, Verdict, Verdict]] = {  # alone, with open oth
     Fault.OVERLOADED: (LATER, Elsewhere(FIRST_DELAY_S / 2), LATER),
     Fault.UNREACHABLE: (LATER, Elsewhere(FIRST_DELAY_S / 2), LATER),
     Fault.SCHEMA_REFUSED: (AT_ONCE, AT_ONCE, AT_ONCE),
-    Fault.FAILED: (LATER, Elsewhere(), LATER),
-    Fault.TIMED_OUT: (LATER, Elsewhere(), LATER),
+    Fault.FAILED: (LATER, Elsewhere(FIRST_DELAY_S / 2), LATER),
+    Fault.TIMED_OUT: (LATER, Elsewhere(FIRST_DELAY_S / 2), LATER),
     Fault.TOO_LARGE: (GiveUp(), GiveUp(), GiveUp()),
     Fault.OUTPUT_INVALID: (AT_ONCE, Elsewhere(), AT_ONCE),
     Fault.REJECTED: (GiveUp(), Elsewhere(), LATER),
@@ -95,7 +95,6 @@ def test_a_refusal_spends_no_attempt_and_ends_with_the_patience(fault: Fault) ->
     others = replace(refused, refused_for_s=99.0, others_left=True, others_open=True)
     assert judge(replace(others, others_unasked=True)) == Elsewhere(0.25)
     assert judge(others) == GiveUp(), "everybody has refused it in vain"
-    assert judge(replace(others, excused_for_s=5.0)) == Elsewhere(0.25), "but one has named a wait that is not over"
 
 
 @pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
@@ -150,7 +149,7 @@ def test_where_all_are_closed_a_failure_waits_in_line_for_the_first_that_opens()
     assert judge(replace(PLAIN, all_closed=True, spent=6)) == GiveUp()
     too_long = GiveUp("it asks to wait 601 s, and no request waits longer than 600 s for that")
     assert judge(replace(PLAIN, all_closed=True, retry_after_s=601.0)) == too_long
-    assert judge(replace(PLAIN, retry_after_s=601.0, others_left=True, others_open=True)) == Elsewhere()
+    assert judge(replace(PLAIN, retry_after_s=601.0, others_left=True, others_open=True)) == Elsewhere(601.0)
 
 
 trials = st.builds(
@@ -188,6 +187,9 @@ def test_whatever_was_tried_the_verdict_keeps_its_bounds(trial: Trial) -> None:
     if isinstance(verdict, Elsewhere):
         assert trial.others_left
         assert verdict.back_after_s >= 0.0
+    if not trial.some_left and (is_refusal or trial.fault in FAILED_AFTER_ACCEPTANCE):
+        assert verdict == GiveUp()
+        return
     if is_refusal and trial.others_open and trial.others_unasked:
         assert isinstance(verdict, Elsewhere), "somebody else takes it at once"
     if is_refusal and trial.refused_for_s < trial.patience_s and told_s <= trial.patience_s - trial.refused_for_s:
@@ -215,6 +217,23 @@ def test_a_refused_schema_is_asked_for_once_more_for_each_endpoint() -> None:
 
 def test_where_nothing_is_left_there_is_no_second_try() -> None:
     assert judge(replace(PLAIN, some_left=False)) == GiveUp()
+    for fault in REFUSED_BEFORE_WORK:
+        for told_s in (None, 0.1, 30.0, 601.0):
+            assert judge(replace(PLAIN, fault=fault, some_left=False, retry_after_s=told_s)) == GiveUp()
+
+
+@pytest.mark.parametrize("fault", [Fault.REJECTED, Fault.FATAL])
+@pytest.mark.parametrize("told_s", [7.0, 601.0, 86_400.0])
+def test_the_wait_that_a_rejection_names_is_not_that_of_the_others(fault: Fault, told_s: float) -> None:
+    assert judge(replace(OTHERS_CLOSED, fault=fault, retry_after_s=told_s)) == LATER
+    assert judge(replace(OTHERS_CLOSED, fault=fault, retry_after_s=told_s, all_closed=True)) == AT_ONCE
+    assert judge(replace(OTHERS, fault=fault, retry_after_s=told_s)) == Elsewhere()
+
+
+def test_a_failure_queues_for_the_open_others_now_and_for_all_after_its_backoff() -> None:
+    for spent, back_s in ((1, 0.5), (2, 1.0), (3, 2.0)):
+        assert judge(replace(OTHERS, spent=spent, jitter=1.0)) == Elsewhere(back_s)
+    assert judge(replace(OTHERS, retry_after_s=9.0)) == Elsewhere(9.0), "or after the wait that it names"
 
 
 def test_a_failure_that_names_a_wait_is_tried_again_after_it_and_not_before() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth_actors.policy.endpoints import Begun, EndpointState
 from synth_actors.policy.limits import Need
-from synth_actors.policy.pace import TRY_AGAIN_S
+from synth_actors.policy.pace import TRY_AGAIN_CALLS, TRY_AGAIN_S
 from synth_actors.policy.routing import (
     STRATEGIES,
     Strategy,
@@ -164,6 +164,8 @@ def test_one_that_was_idle_for_long_gets_exactly_one_call() -> None:
     succeed(rows[1], 1.0, service_s=0.1)
     assert fastest(rows, NEED, TRY_AGAIN_S - 0.001).name == "quick"
     rows[1].begin(NEED, TRY_AGAIN_S)
+    assert fastest(rows, NEED, TRY_AGAIN_S).name == "quick", "others had too few calls meanwhile"
+    rows[0].pace.passed_over = TRY_AGAIN_CALLS
     chosen = []
     for number in range(20):
         state = fastest(rows, NEED, TRY_AGAIN_S + 0.1 * number)
@@ -172,10 +174,14 @@ def test_one_that_was_idle_for_long_gets_exactly_one_call() -> None:
     assert chosen == ["slow"] + ["quick"] * 19
 
 
-def test_where_calls_are_rare_each_is_measured_and_none_is_forgotten() -> None:
-    rows = [endpoint("slow", 0), endpoint("quick", 1)]
-    chosen = run(rows, {"slow": (0.5, True), "quick": (0.05, True)}, calls=20, at_once=1, gap_s=TRY_AGAIN_S + 1.0)
-    assert Counter(names(chosen)) == {"slow": 10, "quick": 10}
+@pytest.mark.parametrize("others", [1, 4])
+def test_where_calls_are_rare_a_slow_one_gets_a_fiftieth_of_them_at_most(others: int) -> None:
+    rows = [endpoint(str(rank), rank) for rank in range(others + 1)]
+    behaviour = {str(rank): (0.5 if rank else 0.05, True) for rank in range(others + 1)}
+    calls = 4 * TRY_AGAIN_CALLS * (others + 1)
+    counts = Counter(names(run(rows, behaviour, calls=calls, at_once=1, gap_s=TRY_AGAIN_S + 1.0)))
+    assert sum(counts[str(rank)] for rank in range(1, others + 1)) <= calls / TRY_AGAIN_CALLS + others
+    assert all(counts[row.name] >= 2 for row in rows), "none is forgotten"
 
 
 def test_equally_fast_ones_share_by_calls_in_flight_then_by_preference() -> None:

@@ -10,13 +10,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
+from synth_actors.policy.outage import GRACE_SHARE
 from synth_actors.policy.progress import Progress
 from synth_actors.policy.retry import FIRST_DELAY_S
 from synth_actors.policy.waiting import Hopeless, Waiting
 from synth_actors.providers.base import Fault
-from tests.policy.support import NEED, close, endpoint, fail
+from synth_actors.types import NO_USAGE
+from tests.policy.support import NEED, Told, close, endpoint, fail
 
 PATIENCE_S = 60.0
+GRACE_UNTIL = PATIENCE_S * (1 + GRACE_SHARE)
 BOTH = frozenset({"one", "two"})
 
 
@@ -264,10 +267,52 @@ def test_the_wait_that_a_rate_limit_names_is_not_counted(excused_s: float) -> No
     room.joins()
     for one in room.endpoints.values():
         one.breaker.limited(0.0, begun_at=0.0, retry_after_s=excused_s, used_up=True)
-        one.breaker.limited(excused_s, begun_at=excused_s, retry_after_s=500.0, used_up=True)
-    over_at = max(excused_s + 0.5, PATIENCE_S)
+        close(one, excused_s, for_s=500.0)
+    over_at = excused_s + PATIENCE_S
     assert room.look(over_at - 0.1) == (over_at, [])
     assert len(room.look(over_at)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("probe_at", "is_waited_for"), [(58.0, True), (PATIENCE_S, True), (GRACE_UNTIL, True), (GRACE_UNTIL + 0.1, False)]
+)
+def test_a_probe_that_began_before_the_patience_was_over_is_waited_for(probe_at: float, is_waited_for: bool) -> None:
+    room = Room()
+    room.joins()
+    for one in room.endpoints.values():
+        close(one, 0.0, for_s=58.0)
+    call = room.endpoints["one"].begin(NEED, probe_at)
+    assert len(room.look(67.0)[1]) == (not is_waited_for)
+    if is_waited_for:
+        room.endpoints["one"].failed(call, Fault.UNREACHABLE, Told("still down"), 68.0)
+        assert [number for number, _why in room.look(68.0)[1]] == [1]
+
+
+def test_who_is_waiting_when_the_probe_ends_well_is_not_given_up() -> None:
+    room = Room()
+    room.joins()
+    for one in room.endpoints.values():
+        close(one, 0.0, for_s=58.0)
+    call = room.endpoints["one"].begin(NEED, 58.0)
+    assert room.look(65.0)[1] == []
+    room.endpoints["one"].succeeded(call, NO_USAGE, 8.0, None, 66.0)
+    assert room.look(66.0)[1] == []
+    assert room.heads() == {BOTH: 1}
+
+
+def test_those_apart_for_whom_none_is_left_are_called_in_and_told() -> None:
+    room = Room()
+    only, both, rejected = room.job(frozenset({"one"})), room.job(), room.job()
+    rejected.progress.note(Fault.REJECTED, "two", 0.0)
+    for job in (only, both, rejected):
+        room.waiting.wait_until(job, 500.0)
+    fail(room.endpoints["one"], Fault.FATAL, 1.0)
+    room.waiting.call_in_the_hopeless()
+    assert (len(room.waiting), room.waiting.delayed) == (2, 1)
+    due, hopeless = room.look(1.0)
+    assert {number for number, _why in hopeless} == {only.number, rejected.number}
+    assert {why.fault for _number, why in hopeless} == {Fault.FATAL}
+    assert (due, both.in_line) == (500.0, False)
 
 
 class Hall(RuleBasedStateMachine):
