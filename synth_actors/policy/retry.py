@@ -125,7 +125,7 @@ def _after_failure(trial: Trial) -> Verdict:
     told_s = trial.retry_after_s or 0.0
     wait_s = max(told_s, _backoff_s(trial.spent, trial.jitter))
     if trial.others_open:  # a closed one is no better than another try here
-        return Elsewhere(wait_s)
+        return Elsewhere(wait_s if told_s <= LONGEST_RETRY_AFTER_S else inf)
     if told_s > LONGEST_RETRY_AFTER_S:
         return GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     if trial.all_closed:  # it waits in line, with its patience, and the endpoint says when it goes
