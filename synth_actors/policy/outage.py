@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
-from synth_actors.policy.breaker import FIRST_PAUSE_S, LONGEST_PROBE_S
+from synth_actors.policy.breaker import FIRST_PAUSE_S
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
-from synth_actors.policy.retry import REFUSED_BEFORE_WORK
+from synth_actors.policy.retry import REFUSED_BEFORE_WORK, grace_s
 from synth_actors.providers.base import Fault
-
-GRACE_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +44,10 @@ class Closed:
         end: an outage of 60 seconds is not given up in the second before one sees its end.
         """
         until = self.since + patience_s + self.excused_s
-        grace_s = GRACE_SHARE * patience_s if GRACE_SHARE * patience_s >= LONGEST_PROBE_S else 0.0
-        if self.probing_since <= until + grace_s:
+        at_the_latest = until + grace_s(patience_s)
+        if self.probing_since <= at_the_latest:
             return inf
-        return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= until + grace_s else until
+        return self.reopens_at + FIRST_PAUSE_S if until < self.reopens_at <= at_the_latest else until
 
 
 @dataclass(frozen=True, slots=True)

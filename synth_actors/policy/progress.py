@@ -35,6 +35,8 @@ class Limits:
 Endpoints = Mapping[str, EndpointState]
 
 _NOWHERE: frozenset[str] = frozenset()
+MOST_CHANGES = 3
+"""So often a rate limit after an outage, or an outage after it, begins the patience anew."""
 
 
 class LastCall(Protocol):
@@ -48,6 +50,7 @@ class Progress:
     """The history of one request: where it may go, and where and how it has failed."""
 
     __slots__ = (
+        "_changes",
         "_excused_s",
         "_invalid_outputs",
         "_is_limited",
@@ -71,7 +74,8 @@ class Progress:
         self._spent = 0  # calls that may have been paid
         self._invalid_outputs = 0
         self._schema_refusals = 0
-        self._is_limited = False  # the row of refusals is one of rate limits
+        self._is_limited = False  # the last refusal was a rate limit
+        self._changes = 0
         self._refused_since: float | None = None
         self._refusals = 0  # in a row
         self._refused_at = _NOWHERE  # in the same row
@@ -111,9 +115,10 @@ class Progress:
 
     def _refused(self, fault: Fault, endpoint: str, now: float, told_s: float) -> None:
         is_limit = fault is Fault.RATE_LIMITED
-        if is_limit != self._is_limited:  # it was down and is up again, or the other way round: another row
-            self._is_limited = is_limit
-            self._new_row()
+        if is_limit != self._is_limited and self._refusals and self._changes < MOST_CHANGES:
+            self._changes += 1
+            self._new_row()  # it was down and is up again, or the other way round
+        self._is_limited = is_limit
         self._refused_since = now if self._refused_since is None else self._refused_since
         if self._refusals <= MOST_WAITS_EXCUSED:  # so many were before, and each of them has named a wait
             self._excused_s += self._last_told_s

@@ -1,8 +1,8 @@
 """Again, elsewhere, or give up?
 
 A table from the fault of the last attempt to a verdict.  A refusal before work costs nothing, so it spends no attempt
-and waits: as long as a rate limit says, and for an endpoint that is down not longer than the patience.  A failure after
-acceptance may have been paid: it spends one attempt, and takes from the budget that all requests share.
+and waits: as long as a rate limit says, and for an endpoint that is down as long as the patience and a little longer.
+A failure after acceptance may have been paid: it spends one attempt, and takes from the budget that all requests share.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ LONGEST_RETRY_AFTER_S = 600.0
 """A server that asks for a longer wait is not waited for: limits per minute fill within one, those per day do not."""
 MOST_WAITS_EXCUSED = 10
 """So many waits in a row that a rate limit names try nobody's patience; what refuses then goes on refusing."""
+GRACE_SHARE = 0.1
+LEAST_GRACE_S = 3.0
 MAX_INVALID_OUTPUTS = 3
 """A model that three times answered something else than the schema asks for is not asked a fourth time."""
 
@@ -101,10 +103,10 @@ def _after_refusal(trial: Trial) -> Verdict:
     if told_s is not None and told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     is_limit = trial.fault is Fault.RATE_LIMITED  # the wait that it names tries nobody's patience
-    is_too_long = told_s is not None and told_s > trial.patience_s and not is_limit
+    is_too_long = told_s is not None and told_s > left_s + grace_s(trial.patience_s) and not is_limit
     is_over = left_s <= 0.0 or is_too_long
     if is_over and not trial.others_unasked:
-        return GiveUp(_too_long(told_s, trial.patience_s) if told_s is not None and is_too_long else "")
+        return GiveUp(_too_long(told_s, trial.patience_s) if told_s is not None and told_s > trial.patience_s else "")
     wait_s = _wait_s(trial) if is_over else min(_wait_s(trial), max(left_s, told_s or 0.0))
     return Elsewhere(wait_s) if trial.others_open else Again(wait_s)
 
@@ -144,6 +146,11 @@ def _backoff_s(tries: int, jitter: float) -> float:
     """Twice as long after each try, spread over the upper half so that those who failed together come back apart."""
     ceiling_s = min(FIRST_DELAY_S * 2.0 ** min(tries - 1, 16), LONGEST_DELAY_S)
     return ceiling_s * (0.5 + jitter / 2)
+
+
+def grace_s(patience_s: float) -> float:
+    """How much longer than the patience is waited for what ends soon: a probe goes every 3 seconds."""
+    return GRACE_SHARE * patience_s if GRACE_SHARE * patience_s >= LEAST_GRACE_S else 0.0
 
 
 def _too_long(wait_s: float, most_s: float) -> str:

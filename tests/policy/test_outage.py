@@ -6,7 +6,8 @@ import pytest
 
 from synth_actors.policy.breaker import FIRST_PAUSE_S, LONGEST_PROBE_S, PROBE_EVERY_S
 from synth_actors.policy.limits import Need, PerMinute
-from synth_actors.policy.outage import GRACE_SHARE, Closed, Dead, Open, outlook
+from synth_actors.policy.outage import Closed, Dead, Open, outlook
+from synth_actors.policy.retry import GRACE_SHARE
 from synth_actors.providers.base import Fault
 from synth_actors.types import NO_USAGE
 from tests.policy.support import NEED, close, endpoint, fail

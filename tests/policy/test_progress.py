@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from synth_actors.policy.progress import Limits, Progress
+from synth_actors.policy.progress import MOST_CHANGES, Limits, Progress
 from synth_actors.policy.retry import MOST_WAITS_EXCUSED, REFUSED_BEFORE_WORK, Again, Elsewhere, GiveUp, Verdict
 from synth_actors.providers.base import Fault
 from tests.policy.support import Told, close, endpoint
@@ -172,6 +172,17 @@ def test_a_rate_limit_after_an_outage_begins_another_row_and_the_other_way_round
     assert verdict(progress, Fault.UNREACHABLE, 140.0) == Again(0.5)
     progress.note(Fault.OVERLOADED, "one", 200.0)
     assert verdict(progress, Fault.OVERLOADED, 200.0) == GiveUp(), "both are outages"
+
+
+def test_one_that_is_now_down_and_now_limited_tries_patience_all_the_same() -> None:
+    progress, now = Progress(frozenset({"one"})), 0.0
+    for number in range(1000):
+        fault = (Fault.OVERLOADED, Fault.RATE_LIMITED)[number % 2]
+        progress.note(fault, "one", now)
+        if isinstance(verdict(progress, fault, now), GiveUp):
+            break
+        now += 1.0
+    assert 60.0 <= now <= 60.0 + MOST_CHANGES
 
 
 def test_where_all_are_dead_a_refusal_is_the_end() -> None:

@@ -10,9 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
-from synth_actors.policy.outage import GRACE_SHARE
 from synth_actors.policy.progress import Progress
-from synth_actors.policy.retry import FIRST_DELAY_S
+from synth_actors.policy.retry import FIRST_DELAY_S, GRACE_SHARE
 from synth_actors.policy.waiting import Hopeless, Waiting
 from synth_actors.providers.base import Fault
 from synth_actors.types import NO_USAGE
