@@ -97,12 +97,14 @@ def judge(trial: Trial) -> Verdict:
 
 
 def _after_refusal(trial: Trial) -> Verdict:
+    if not trial.some_left:
+        return GiveUp()
     told_s, left_s = trial.retry_after_s or 0.0, trial.patience_s - trial.refused_for_s
     if told_s > LONGEST_RETRY_AFTER_S:
         return Elsewhere() if trial.others_left else GiveUp(_too_long(told_s, LONGEST_RETRY_AFTER_S))
     counted_s = 0.0 if trial.fault is Fault.RATE_LIMITED else told_s  # the wait of a limit tries nobody's patience
     is_over = left_s <= 0.0 or counted_s > left_s + grace_s(trial.patience_s)
-    if not trial.some_left or (is_over and not trial.others_unasked):
+    if is_over and not trial.others_unasked:
         return GiveUp(_too_long(told_s, trial.patience_s) if counted_s > trial.patience_s else "")
     wait_s = _wait_s(trial) if is_over else min(_wait_s(trial), max(left_s, told_s))
     return Elsewhere(wait_s) if trial.others_open else Again(wait_s)

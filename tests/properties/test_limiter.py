@@ -118,7 +118,8 @@ async def play(script: list[Step], plan: list[Ask | Cap], endpoint_limit: int | 
                 assert provider.active <= limiter.borrowed_tokens
         await trio.testing.wait_all_tasks_blocked()
         assert idle_problems(engine) == []
-        assert watched.borrowed == engine._wiring._counters().paid_calls
+        paid_calls = engine._wiring._counters().paid_calls
+        assert len(provider.calls) == paid_calls <= watched.borrowed, "one may be taken back before it is sent"
         assert watched.peak <= min(MAX, endpoint_limit or MAX)
         assert provider.peak <= watched.peak
 
