@@ -86,7 +86,7 @@ def test_the_delay_doubles_to_a_limit_and_is_spread_over_its_upper_half() -> Non
                 assert judge(replace(often, fault=fault)) == Again(ceiling_s * share)
 
 
-@pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
+@pytest.mark.parametrize("fault", sorted(REFUSED_BEFORE_WORK, key=str))
 def test_a_refusal_spends_no_attempt_and_ends_with_the_patience(fault: Fault) -> None:
     refused = replace(PLAIN, fault=fault, spent=99)
     assert judge(replace(refused, refused_for_s=59.875)) == Again(0.125)
@@ -97,7 +97,7 @@ def test_a_refusal_spends_no_attempt_and_ends_with_the_patience(fault: Fault) ->
     assert judge(others) == GiveUp(), "everybody has refused it in vain"
 
 
-@pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
+@pytest.mark.parametrize("fault", sorted(REFUSED_BEFORE_WORK, key=str))
 @pytest.mark.parametrize("told_s", [0.5, 1.0, 59.0])
 def test_a_wait_that_the_server_names_is_granted_as_it_is(fault: Fault, told_s: float) -> None:
     refused = replace(PLAIN, fault=fault, retry_after_s=told_s, refusals=9)
@@ -133,7 +133,7 @@ def test_an_endpoint_that_is_down_is_not_waited_for_longer_than_the_patience(fau
     assert judge(replace(down, refused_for_s=61.0, retry_after_s=1.0)) == GiveUp(), "the patience was over before"
 
 
-@pytest.mark.parametrize("fault", REFUSED_BEFORE_WORK)
+@pytest.mark.parametrize("fault", sorted(REFUSED_BEFORE_WORK, key=str))
 def test_a_wait_beyond_all_measure_is_a_clear_end(fault: Fault) -> None:
     refused = replace(PLAIN, fault=fault, retry_after_s=LONGEST_RETRY_AFTER_S + 1, patience_s=inf)
     assert judge(refused) == GiveUp("it asks to wait 601 s, and no request waits longer than 600 s for that")
