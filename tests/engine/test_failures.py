@@ -128,7 +128,7 @@ async def test_a_wait_that_a_rate_limit_names_tries_nobodys_patience(autojump_cl
         assert len(provider.calls) == 7
 
 
-async def test_a_rate_limit_that_goes_on_refusing_after_ten_waits_that_it_named_tries_patience(autojump_clock: Any) -> None:
+async def test_a_rate_limit_that_refuses_after_ten_waits_that_it_named_tries_patience(autojump_clock: Any) -> None:
     provider = ScriptedProvider(lambda call: limited(100.0))
 
     async def wait(engine: Engine, prompt: str) -> None:
