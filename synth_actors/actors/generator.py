@@ -148,6 +148,8 @@ class GeneratorActor(Worker[Generate]):
         answer = Answer(text=completion.text, stop_reason=completion.stop_reason, endpoint=line.name, model=model)
         if self._log is not None:
             await self._write_down(self._log, attempt, answer, taping.usage)
+        if len(completion.text) > self._max_response_bytes:
+            return taping.too_large(completion, self._max_response_bytes)
         if (problem := _problem(attempt.output, completion)) is not None:
             return taping.invalid(completion, problem)
         return Success(
@@ -258,6 +260,11 @@ class _Taping:
         truncated = completion.stop_reason == "max_tokens"
         fault = Fault.OUTPUT_INVALID
         return Failure(fault, message, self._line.name, self.usage, completion.text, truncated=truncated)
+
+    def too_large(self, completion: Completion, most_bytes: int) -> Failure:
+        """A provider of the user's own did not keep the bound: nothing of that size goes into the cache."""
+        message = f"{self._line.name}: the answer is longer than max_response_bytes={most_bytes}"
+        return Failure(Fault.TOO_LARGE, message, self._line.name, self.usage, completion.text[:most_bytes])
 
     def crashed(self, exc: Exception) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""

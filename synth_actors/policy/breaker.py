@@ -1,7 +1,8 @@
 """May this endpoint be called at all?
 
 A circuit breaker (Nygard, *Release It!*) for the three ways in which an upstream fails.  Each looks at calls in a row,
-and a call that was let in ends a row, if it began after the row did:
+and a call that was let in ends a row, if it began after the row did.  A row of refusals counts only while half as many
+were refused as were sent since it began: a call that is not streamed is let in silently.
 
 - *limited* (429): one is the request's own affair, which waits as long as it was told.  The endpoint pauses when a
   limit is used up, as the server says, or when the next call that was sent is refused, too.

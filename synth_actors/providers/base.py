@@ -100,8 +100,9 @@ class Call:
     `json_schema` is the full schema of the output, None for free text; the provider sends the subset that its API
     accepts, the engine validates every keyword afterwards.  `note_usage` takes the tokens known so far, all of them
     each time: what a call that is cut off later had used is known only by this.  `note_limits` takes what the headers
-    say about rate limits, as soon as they have arrived, also those of an error.  An answer of more than
-    `max_response_bytes` is not read to its end: it fails as TOO_LARGE.
+    say about rate limits, as soon as they have arrived, also those of an error; it is heard from a `RemoteProvider`,
+    and where the endpoint has limits per minute of its own.  An answer of more than `max_response_bytes` is not read to
+    its end: it fails as TOO_LARGE.
     """
 
     request: Request

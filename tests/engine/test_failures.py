@@ -298,3 +298,15 @@ async def test_an_open_endpoint_is_not_held_up_by_requests_for_a_full_one(autoju
             await engine.generate(Request(prompt=f"f{number}", endpoints=("fast",)))
         assert trio.current_time() == 9.0
         nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_beyond_the_bound_fails_once_whoever_made_it(autojump_clock: Any) -> None:
+    provider = ScriptedProvider(lambda call: Step(text="x" * 101))
+    async with open_engine(dollar_endpoint(provider), EngineConfig(max_response_bytes=100)) as engine:
+        with pytest.raises(GenerationError, match="longer than max_response_bytes=100") as caught:
+            await engine.generate("p")
+        assert (caught.value.attempts, caught.value.retryable, caught.value.partial) == (1, False, "x" * 100)
+        assert caught.value.usage is not None
+        assert caught.value.usage.cost_usd == spent_usd(engine) == 1.0
+        assert (await engine.metrics()).cache.entries == 0
+        await assert_idle(engine)
