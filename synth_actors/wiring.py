@@ -266,6 +266,8 @@ def _shortest_timeout_s(endpoint: Endpoint) -> float:
 
 def _terms(endpoint: Endpoint, provider: Provider, price: Price | None, rank: int, most_at_once: int) -> Terms:
     metering = provider.output_metering if isinstance(provider, RemoteProvider) else None
+    if metering not in (None, "meter", "reserve"):
+        raise ConfigError(f"endpoint {endpoint.name!r}: output_metering={metering!r}: give 'meter' or 'reserve'")
     most: float = inf if endpoint.max_concurrency is None else endpoint.max_concurrency
     return Terms(
         name=endpoint.name,

@@ -15,6 +15,7 @@ import orjson
 import trio
 
 from synth_actors.providers.base import Fault, ProviderError
+from synth_actors.types import Usage
 from synth_actors.wire.sse import Event, EventParser
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ ERROR_BYTES = 64 * 1024
 
 ERROR_WITHIN_S = 5.0
 """So long its body may take: a server that stalls there has said what counts."""
+
+UNKNOWN_USAGE = Usage(cost_usd=None)
+"""Of an answer that is charged, when its server has not said what was used: neither tokens nor cost are known."""
 
 LINGER_S = 0.5
 """How long the end of a body may follow its terminal event, so that the connection can be used again."""
@@ -105,7 +109,8 @@ async def read_error_body(response: httpx2.Response) -> object:
 
 
 def _too_large(most_bytes: int, report: Reporter) -> ProviderError:
-    return report.failed(f"the answer is longer than max_response_bytes={most_bytes}", fault=Fault.TOO_LARGE)
+    what = f"the answer is longer than max_response_bytes={most_bytes}"
+    return report.failed(what, UNKNOWN_USAGE, Fault.TOO_LARGE)
 
 
 def _no_stream(kind: str, body: bytes, report: Reporter) -> ProviderError:

@@ -30,16 +30,17 @@ def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
     Raises:
         ConfigError: `verify` names no certificate file, or the environment names a proxy that cannot be used.
     """
+    certificates = _certificates(endpoint)
     try:
         client = httpx2.AsyncClient(
-            verify=_certificates(endpoint),
+            verify=certificates,
             timeout=httpx2.Timeout(connect=endpoint.connect_timeout_s, read=None, write=None, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
             follow_redirects=False,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as exc:
         raise ConfigError(f"endpoint {endpoint.name!r}: the proxy in the environment cannot be used: {exc}") from exc
-    _use_own_pool(client, _certificates(endpoint))
+    _use_own_pool(client, certificates)
     return client
 
 

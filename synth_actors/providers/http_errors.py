@@ -202,6 +202,10 @@ def _date(text: str | None) -> float | None:
         return None
 
 
+SHORTEST_SECRET = 6
+"""What is shorter ("none", "x") is no key but stands for one, and may stand in any text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reporter:
     """Makes the errors of one endpoint: it knows the key that must never be shown.  The engine adds who is speaking."""
@@ -211,7 +215,7 @@ class Reporter:
 
     def scrub(self, text: str) -> str:
         """`text` without the key; some servers repeat it in their complaint."""
-        return text.replace(self.secret, "[key]") if self.secret else text
+        return text.replace(self.secret, "[key]") if len(self.secret) >= SHORTEST_SECRET else text
 
     def of_status(self, status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
         """The error for an answer with an error status."""

@@ -29,6 +29,7 @@ from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
 from synth_actors.providers.http_body import (
     TRANSPORT_ERRORS,
+    UNKNOWN_USAGE,
     parse_json,
     read_error_body,
     read_events,
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from synth_actors.wire.sse import Event
 
 _OURS = frozenset({"model", "messages", "stream"})
-
-_UNKNOWN_USAGE = Usage(cost_usd=None)
-"""Of a whole answer whose server did not say what was used: no tokens are known, and neither is the cost."""
 
 
 @dataclass(slots=True)
@@ -217,7 +215,7 @@ class HttpProvider(ABC):
         if progress.structured and said and plainly_no_json(text, call.json_schema or {}):
             self.schema_in_prompt = True
         return Completion(
-            text=text, stop_reason=progress.stop_reason, usage=progress.usage or _UNKNOWN_USAGE, model=progress.model
+            text=text, stop_reason=progress.stop_reason, usage=progress.usage or UNKNOWN_USAGE, model=progress.model
         )
 
 

@@ -37,12 +37,14 @@ class HiddenLimits:
     capacity_s: float = 60.0
     max_concurrency: int | None = None
     neighbour_share: float = 0.0
-    neighbour_from_s: float = inf
+    neighbour_from_s: float = 0.0
     changes: tuple[tuple[float, float], ...] = ()
     headers: bool = True
     retry_after: bool = True
 
     def __post_init__(self) -> None:
+        if self.max_concurrency is not None and not self.max_concurrency >= 1:
+            raise ValueError(f"max_concurrency={self.max_concurrency!r}: give 1 or more, or None for no limit")
         if self.tokens_per_minute is not None and self.output_tokens_per_minute is not None:
             raise ValueError("give output_tokens_per_minute (metered) or tokens_per_minute (reserved), not both")
         if not 0.0 <= self.neighbour_share <= 1.0:

@@ -35,6 +35,14 @@ class Pace:
     refusal_s: float = 0.02
     pieces: int = 4
 
+    def __post_init__(self) -> None:
+        for name in ("network_s", "ttft_s", "token_s", "output_tokens"):
+            if not hasattr(getattr(self, name), "draw"):
+                value = getattr(self, name)
+                raise ValueError(f"Pace: {name}={value!r}: give a distribution such as Constant(value={value!r})")
+        if self.slots is not None and not self.slots >= 1:
+            raise ValueError(f"Pace: slots={self.slots!r}: give 1 or more, or None for any number")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outage:
