@@ -21,7 +21,7 @@ def test_a_dummy_key_mangles_no_message(key: str, shown: str) -> None:
 
 
 def test_a_wrong_path_of_certificates_is_not_blamed_on_a_proxy() -> None:
-    with pytest.raises(ConfigError, match="verify='/nowhere.pem'") as caught:
+    with pytest.raises(ConfigError, match=r"verify='/nowhere\.pem'") as caught:
         build_provider(Endpoint(provider="openai", model="m", base_url="https://127.0.0.1:1", verify="/nowhere.pem"))
     assert "proxy" not in str(caught.value)
 
