@@ -16,12 +16,12 @@ from synth_actors.cli import settings as limits
 from synth_actors.cli.dry_run import missing_keys, plan_text
 from synth_actors.cli.progress import display_for
 from synth_actors.cli.run import Ending, Run, run
-from synth_actors.cli.schema_arg import load_schema
 from synth_actors.cli.settings import check_access, load_settings
 from synth_actors.cli.summary import summary
 from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.datasets.plan import RowsJob
 from synth_actors.datasets.row_schema import RowSchema
+from synth_actors.datasets.schema_source import load_schema
 from synth_actors.datasets.sinks import check_target, open_sink
 from synth_actors.engine import open_engine
 from synth_actors.errors import ConfigError

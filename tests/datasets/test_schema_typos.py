@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synth_actors.cli.schema_typos import slips
+from synth_actors.datasets.schema_typos import slips
 
 EXAMPLES = sorted(Path(__file__).resolve().parents[2].glob("examples/*.schema.json"))
 

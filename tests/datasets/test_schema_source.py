@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from synth_actors.cli.schema_arg import load_schema
+from synth_actors.datasets.schema_source import load_schema
 from synth_actors.errors import ConfigError
 
 
@@ -97,3 +97,26 @@ def test_what_looks_wrong_in_a_file_is_said_with_the_name_of_the_file(tmp_path: 
     said: list[str] = []
     assert load_schema("a.json", said.append) == {"minLenght": 1}
     assert [line.partition(" at ")[0] for line in said] == ["SCHEMA a.json: unknown keyword 'minLenght'"]
+
+
+def test_a_job_file_names_schemas_of_its_own_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    (folder / "a.json").write_text('{"type": "object"}')
+    (folder / "shop_jobs.py").write_text("from pydantic import BaseModel\nclass Order(BaseModel): n: int\n")
+    assert load_schema("a.json", pytest.fail, folder=folder) == {"type": "object"}
+    found = load_schema("shop_jobs:Order", pytest.fail, folder=folder)
+    assert isinstance(found, type)
+    assert found.__name__ == "Order"
+
+
+def test_a_job_file_may_name_a_model_of_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "shop_here.py").write_text("from pydantic import BaseModel\nclass Order(BaseModel): n: int\n")
+    assert isinstance(load_schema("shop_here:Order", pytest.fail, folder=tmp_path / "jobs"), type)
+
+
+@pytest.mark.parametrize("text", ["none.json", "nothing_here:Order"])
+def test_the_message_begins_with_the_label(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^job.schema: {text}: "):
+        load_schema(text, pytest.fail, label="job.schema:", folder=tmp_path / "jobs")
