@@ -1,0 +1,182 @@
+"""Is this file the store that it is taken for, and whole?
+
+Everything here blocks: it belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from synth_actors.storage.errors import KINDS, DamagedError, MismatchError, ReadOnlyError, storage_error
+from synth_actors.storage.files import beside, real
+
+T = TypeVar("T")
+Durability = Literal["process", "power"]
+
+BUSY_TIMEOUT_S = 10.0
+"""How long SQLite waits for another process that writes; only where several share a store."""
+CACHE_KIB = 1024
+"""Pages that a connection keeps in memory."""
+WAL_LIMIT_BYTES = 8 * 2**20
+"""What a large transaction may leave behind of PATH-wal."""
+SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
+LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """What a kind of store looks like.
+
+    `what` is its name in messages ("journal"); `application_id` (1 to 2**31 - 1) stands in the file's header, as does
+    `version` (likewise), which grows whenever `script` changes: the statements, one each, that make an empty store.
+    """
+
+    what: str
+    application_id: int
+    version: int
+    script: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for numbers that the header of a database cannot hold, or that mean "none" there."""
+        for name, number in (("application_id", self.application_id), ("version", self.version)):
+            if not 1 <= number <= LARGEST_ID:
+                raise ValueError(f"{name}={number}: give a number from 1 to {LARGEST_ID}")
+
+
+def open_writer(path: Path, form: Format, durability: Durability) -> sqlite3.Connection:
+    """The connection that writes; makes the store where there is none, and takes over what a killed owner left.
+
+    Raises:
+        DamagedError, MismatchError, ReadOnlyError, FullError, LockedError: a foreign or damaged file is not touched.
+    """
+    if path.is_dir():
+        raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
+    with translated(form.what, path):
+        connection = _connect(f"{path.as_uri()}?mode=rwc")
+    try:
+        with translated(form.what, path):
+            _make_ready(connection, path, form, durability)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _make_ready(connection: sqlite3.Connection, path: Path, form: Format, durability: Durability) -> None:
+    new = _is_empty(connection)
+    if not new:
+        _check(connection, path, form)
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise ReadOnlyError(f"{form.what} {path}: no write-ahead log there ({mode}); choose a path on a local disk")
+    connection.execute(f"PRAGMA synchronous={SYNCHRONOUS[durability]}")
+    connection.execute(f"PRAGMA journal_size_limit={WAL_LIMIT_BYTES}")
+    connection.execute("BEGIN IMMEDIATE")
+    if _is_empty(connection):  # still: another process may have been faster
+        for statement in form.script:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={form.application_id}")
+    elif new:
+        _check_header(connection, path, form)
+    # Written every time: a file that can only be read is noticed now, not with the first paid answer.
+    connection.execute(f"PRAGMA user_version={form.version}")
+    connection.execute("COMMIT")
+
+
+def open_reader(path: Path, form: Format) -> sqlite3.Connection:
+    """A connection that only reads, beside the one that writes."""
+    with translated(form.what, path):
+        connection = _connect(f"{path.as_uri()}?mode=ro")
+        connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T]) -> T:
+    """What `ask` finds in the store, as of one moment; another process may write meanwhile.  Blocks.
+
+    `ask` returns values, no cursors.  Nothing is changed in the file, nor anything left beside it.
+
+    Raises:
+        ReadOnlyError: there is no such file, or it may not be read.
+        DamagedError, MismatchError: it is not a sound store of this format; `ask` was not called, or met the damage.
+    """
+    path = real(path)
+    if not path.is_file():
+        raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
+    with translated(form.what, path), closing(_connect(f"{path.as_uri()}?{_way_to_read(path)}")) as connection:
+        connection.execute("PRAGMA query_only=ON")
+        _check_header(connection, path, form)
+        return one_moment(connection, ask)
+
+
+def _way_to_read(path: Path) -> str:
+    """How to leave nothing behind: a reader of its own leaves the -wal and -shm that it had to make."""
+    if beside(path, "wal").exists():
+        return "mode=ro"
+    return "mode=rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "immutable=1"
+
+
+def one_moment(connection: sqlite3.Connection, ask: Callable[[sqlite3.Connection], T]) -> T:
+    """`ask(connection)` inside one read transaction, so that its questions see the same state."""
+    connection.execute("BEGIN")
+    try:
+        return ask(connection)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def translated(what: str, path: Path) -> Iterator[None]:
+    """SQLite's errors as `StorageError`."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise storage_error(exc, what, path) from exc
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32
+    )
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    return connection
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was ever written: a file of no bytes, or one whose owner was killed before it had made it."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return not tables and _header(connection) == (0, 0)
+
+
+def _header(connection: sqlite3.Connection) -> tuple[int, int]:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return application_id, version
+
+
+def _check(connection: sqlite3.Connection, path: Path, form: Format) -> None:
+    _check_header(connection, path, form)
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        first = " ".join(str(verdict).split())
+        raise DamagedError(f"{form.what} {path}: {first}; {KINDS[sqlite3.SQLITE_CORRUPT][1]}")
+
+
+def _check_header(connection: sqlite3.Connection, path: Path, form: Format) -> None:
+    application_id, version = _header(connection)
+    if application_id != form.application_id:
+        raise MismatchError(f"{form.what} {path}: a database, but not a {form.what}; choose another path")
+    if version > form.version:
+        remedy = f"this release reads format {form.version}; update synth_actors"
+    elif version < form.version:
+        remedy = f"this release reads format {form.version}; use the release that wrote it, or another path"
+    else:
+        return
+    raise MismatchError(f"{form.what} {path}: written in format {version}; {remedy}")
