@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_actors.config import CacheConfig, Endpoint, EngineConfig, Price, as_endpoint
+from synth_actors.config import CacheConfig, Endpoint, EngineConfig, as_endpoint
+from synth_actors.datasets.endpoint_tables import endpoint_of, table_of
 from synth_actors.errors import ConfigError
 from synth_actors.providers.access import access_of
 
@@ -37,7 +38,7 @@ def load_settings(
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         engine = _engine(document.get("engine", {}), given)
-        of_file = [_endpoint(each) for each in _array(document.get("endpoints", ["local"]))]
+        of_file = [endpoint_of(each) for each in _array(document.get("endpoints", ["local"]))]
     except ConfigError as exc:
         raise ConfigError(f"{where}{exc}") from None
     return Settings(engine=engine, endpoints=tuple(map(as_endpoint, endpoints or of_file)))
@@ -63,27 +64,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _engine(table: Any, given: dict[str, Any]) -> EngineConfig:
-    fields = dict(_table("engine", table))
+    fields = table_of("engine", table)
     if "cache" in fields:
-        fields["cache"] = CacheConfig(**_table("engine.cache", fields["cache"]))
+        fields["cache"] = CacheConfig(**table_of("engine.cache", fields["cache"]))
     return EngineConfig(**{**fields, **given})
-
-
-def _endpoint(value: Any) -> Endpoint:
-    if isinstance(value, str):
-        return Endpoint.parse(value)
-    fields = dict(_table("endpoints", value))
-    if not isinstance(fields.get("provider"), str):
-        raise ConfigError('endpoints: provider is missing; give provider = "local", "anthropic" or "openai"')
-    if "price" in fields:
-        fields["price"] = Price(**_table("endpoints.price", fields["price"]))
-    return Endpoint(**fields)
-
-
-def _table(name: str, value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{name}: {value!r} is not valid: give a table")
-    return value
 
 
 def _array(value: Any) -> list[Any]:

@@ -7,7 +7,7 @@ its own, drawn from what the schema allows by hashing seed, row, try and column:
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
@@ -62,9 +62,15 @@ class Column:
     draw: Draw
 
 
-def columns_of(json_schema: Mapping[str, Any]) -> tuple[Column, ...]:
-    """The columns worth a suggestion, at most `MAX_COLUMNS`, always the same ones for a schema."""
-    found = list(_columns("", resolve(json_schema, json_schema), json_schema, MAX_DEPTH))
+def columns_of(json_schema: Mapping[str, Any], taken: Collection[str] = ()) -> tuple[Column, ...]:
+    """The columns worth a suggestion, at most `MAX_COLUMNS`, always the same ones for a schema.
+
+    The user says what stands in the columns `taken`, so neither they nor what is inside them gets one; and where one
+    place is taken no other is suggested, which would contradict it.
+    """
+    every = list(_columns("", resolve(json_schema, json_schema), json_schema, MAX_DEPTH))
+    kinds = {column.kind for column in every if _within(column.path, taken)} & {"place"}
+    found = [column for column in every if column.kind not in kinds and not _within(column.path, taken)]
     first_of_kind = {column.kind: column for column in reversed(found)}
     wanted = [first_of_kind[kind] for kind in _ORDER if kind in first_of_kind]
     more_choices = [column for column in found if column.kind == "choice" and column not in wanted]
@@ -73,14 +79,19 @@ def columns_of(json_schema: Mapping[str, Any]) -> tuple[Column, ...]:
 
 def suggestions(columns: Sequence[Column], *, seed: int, row: int, attempt: int) -> str:
     """What is suggested for one row: `plan="pro"; city starts with "P"`; empty when nothing is."""
-    drawn = ((column.path, column.draw(_hashed(seed, row, attempt, column.path))) for column in columns)
+    drawn = ((column.path, column.draw(hashed(seed, row, attempt, column.path))) for column in columns)
     return "; ".join(f"{path} {words}" for path, words in drawn if words is not None)
 
 
 _ORDER = ("name", "choice", "date", "number", "label", "place", "text", "flag")
 
 
-def _hashed(*parts: int | str) -> int:
+def _within(path: str, taken: Collection[str]) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in taken)
+
+
+def hashed(*parts: int | str) -> int:
+    """A number, uniform in 64 bits and the same on every machine."""
     return int.from_bytes(blake2b(orjson.dumps(parts), digest_size=8).digest(), "big")
 
 
