@@ -1,286 +1,55 @@
-"""How do rows become a file that is either whole or not there?
+"""Which output does `-o` name, and how do rows get there?
 
-Rows are written to FILE.partial beside FILE, which gets its name only when all of them are there.  What was paid is not
-lost: an incomplete run leaves its whole rows in FILE.partial, and an earlier FILE.partial is emptied only when the
-first new row is about to be written, by a run that was allowed to overwrite it.
+A path that ends in .jsonl, .csv or .parquet is a file; one that ends in `/` is a folder of shards, in the format that
+its name ends in (`rows.parquet/`), or else .jsonl; `-` is stdout.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import orjson
-import pydantic_core
-from pydantic import BaseModel
-
-from synth_actors.datasets.references import resolve
-from synth_actors.datasets.row_schema import RowSchema, row_json
+from synth_actors.datasets.destinations import Destination, FileInfo, PartialFile, StandardOutput, partial_of, real_path
+from synth_actors.datasets.encoders import Csv, Encoder, JsonLines
+from synth_actors.datasets.row_schema import RowSchema
+from synth_actors.datasets.row_text import RowRefusedError
+from synth_actors.datasets.shards import PartialFolder, check_shards
 from synth_actors.errors import ConfigError
 
-SUFFIXES = (".jsonl", ".csv")
+__all__ = [
+    "ROWS_PER_SHARD",
+    "Csv",
+    "Encoder",
+    "FileInfo",
+    "JsonLines",
+    "RowRefusedError",
+    "Sink",
+    "check_target",
+    "open_sink",
+    "partial_of",
+]
+
 BUFFER_BYTES = 64 * 1024
-
-
-class Encoder(Protocol):
-    """How one row is written; `left_out` counts rows of which something could not be."""
-
-    left_out: int
-
-    def head(self) -> bytes:
-        """What stands before the first row."""
-        ...
-
-    def row(self, row: Any) -> bytes:
-        """One row with its line end."""
-        ...
-
-
-class JsonLines:
-    """One JSON value a line."""
-
-    left_out = 0
-
-    def head(self) -> bytes:
-        """Nothing."""
-        return b""
-
-    def row(self, row: Any) -> bytes:
-        """The row as compact JSON."""
-        return row_json(row) + b"\n"
-
-
-class Csv:
-    """RFC 4180 with a header and bare newlines.
-
-    Text stands as it is, numbers and true and false as in JSON, a nested value as JSON in one cell, null as an empty
-    cell and the empty text as `""`.  A key that is no property of the schema has no column; it is left out and counted.
-
-    Raises:
-        ConfigError: the schema names no properties.
-    """
-
-    def __init__(self, schema: RowSchema) -> None:
-        self.columns = _columns(schema)
-        self.left_out = 0
-        if not self.columns:
-            raise ConfigError("-o: .csv needs a schema with properties, which become the columns; use .jsonl")
-
-    def head(self) -> bytes:
-        """The names of the columns."""
-        return self._line(self.columns)
-
-    def row(self, row: Any) -> bytes:
-        """The row's values in the order of the columns."""
-        value = orjson.loads(row_json(row)) if isinstance(row, BaseModel) else row
-        if not isinstance(value, dict):
-            value = {}
-            self.left_out += 1
-        elif not value.keys() <= set(self.columns):
-            self.left_out += 1
-        return self._line([value.get(column) for column in self.columns])
-
-    def _line(self, values: Any) -> bytes:
-        return (",".join(map(_cell, values)) + "\n").encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else pydantic_core.to_json(value).decode()
-    quoted = not text or any(mark in text for mark in ',"\r\n')
-    return '"' + text.replace('"', '""') + '"' if quoted else text
-
-
-def _columns(schema: RowSchema) -> list[str]:
-    """The properties of the schema, those of alternatives included, in the order in which they are named."""
-    root = schema.json_schema if schema.model is None else schema.model.model_json_schema(mode="serialization")
-    return list(dict.fromkeys(_properties(root, root, depth=4)))
-
-
-def _properties(part: Any, root: Mapping[str, Any], depth: int) -> list[str]:
-    schema = resolve(part, root)
-    own = schema.get("properties")
-    found = list(own) if isinstance(own, Mapping) else []
-    for keyword in ("allOf", "anyOf", "oneOf"):
-        for each in schema.get(keyword, ()) if depth else ():
-            found += _properties(each, root, depth - 1)
-    return found
-
-
-class Destination(Protocol):
-    """Where the bytes go."""
-
-    def write(self, data: bytes) -> None:
-        """Take `data`, which ends with a whole row."""
-        ...
-
-    def flush(self) -> None:
-        """Hand over to the system what is held back."""
-        ...
-
-    def finish(self) -> None:
-        """All rows are there."""
-        ...
-
-    def keep(self) -> Path | None:
-        """Rows are missing; the path under which the others stand, None when there is none."""
-        ...
-
-
-class StandardOutput:
-    """The rows on stdout.
-
-    `flush` may block as long as nobody reads, so it may run in a thread; one that was given up leaves the output alone.
-    """
-
-    def __init__(self) -> None:
-        self._file = sys.stdout.fileno()
-        self._held = bytearray()
-        self._writing = False
-
-    def write(self, data: bytes) -> None:
-        """Hold `data` until `flush`."""
-        self._held += data
-
-    def flush(self) -> None:
-        """Write what is held.  Raises `BrokenPipeError` when nobody will read it."""
-        if self._writing:
-            return
-        data = memoryview(bytes(self._held))
-        self._held.clear()
-        self._writing = True
-        while data:
-            data = data[os.write(self._file, data) :]
-        self._writing = False
-
-    def finish(self) -> None:
-        """Write what is held."""
-        self.flush()
-
-    def keep(self) -> Path | None:
-        """Write what is held; it has no path."""
-        self.flush()
-        return None
-
-
-class PartialFile:
-    """FILE.partial on its way to FILE.
-
-    Raises:
-        ConfigError: FILE cannot be written there.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path.resolve() if path.is_symlink() else path
-        self.partial = partial_of(self.path)
-        self._earlier = self.partial.exists()
-        self._wrote = False
-        self._held = bytearray()
-        self._size = 0  # bytes of whole rows in the file
-        try:
-            self._file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as exc:
-            raise ConfigError(f"-o {path}: cannot be written ({exc.strerror}); choose a folder that can") from None
-        if not _locked(self._file):
-            os.close(self._file)
-            raise ConfigError(f"-o {path}: another run writes {self.partial} now; wait for it, or choose another name")
-
-    def write(self, data: bytes) -> None:
-        """Hold `data` until `flush`."""
-        self._held += data
-
-    def flush(self) -> None:
-        """Hand the whole rows to the system: they survive the end of this process, however it ends."""
-        if not self._held:
-            return
-        if not self._wrote:
-            os.ftruncate(self._file, 0)
-            self._wrote = True
-        try:
-            self._write_all(memoryview(bytes(self._held)))
-        except OSError:
-            os.ftruncate(self._file, self._size)  # a full disk may have taken half a row
-            os.lseek(self._file, self._size, os.SEEK_SET)
-            raise
-        self._size += len(self._held)
-        self._held.clear()
-
-    def _write_all(self, view: memoryview) -> None:
-        while view:
-            view = view[os.write(self._file, view) :]
-
-    def finish(self) -> None:
-        """Make it FILE, in one step, after the disk has it."""
-        self._close()
-        os.replace(self.partial, self.path)
-
-    def keep(self) -> Path | None:
-        """Leave FILE.partial with the rows so far; without a row, leave everything as it was before."""
-        self._close()
-        if self._wrote:
-            return self.partial
-        if not self._earlier:
-            self.partial.unlink()
-        return None
-
-    def _close(self) -> None:
-        try:
-            self.flush()
-            os.fsync(self._file)
-        finally:
-            os.close(self._file)
-
-
-def _locked(file: int) -> bool:
-    """Take the file for this process, until it is closed; False when another one has it."""
-    if os.name != "posix":
-        return True  # there another process could not rename or replace a file that is open
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
-
-
-def partial_of(path: Path) -> Path:
-    """Where the rows of `path` stand until all are there."""
-    return path.with_name(path.name + ".partial")
-
-
-def _check_place(path: Path) -> None:
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"-o {path}: {path.suffix!r} is no format; end it in .jsonl or .csv, or give - for stdout")
-    if path.is_dir():
-        raise ConfigError(f"-o {path}: is a folder; name a file in it")
-    if not path.parent.is_dir():
-        raise ConfigError(f"-o {path}: there is no folder {path.parent}; make it, or choose another")
-
-
-def _check_absent(path: Path) -> None:
-    if path.exists():
-        raise ConfigError(f"-o {path}: exists; choose another name, or add --overwrite to replace it in the end")
-    if (partial := partial_of(path)).exists():
-        raise ConfigError(
-            f"-o {path}: {partial} holds rows of an earlier run; move it, or add --overwrite to replace it"
-        )
+ROWS_PER_SHARD = 100_000
+CHOICES = ".jsonl, .csv, .parquet, or a folder with a trailing /, or - for stdout"
 
 
 class Sink:
-    """Encoded rows on their way to a destination."""
+    """Encoded rows on their way to a destination.
 
-    def __init__(self, encoder: Encoder, destination: Destination) -> None:
+    `files` says what was written, once it is sealed; none for stdout.
+    """
+
+    def __init__(self, encoder: Encoder, destination: Destination, *, rows_per_file: int | None = None) -> None:
         self.encoder = encoder
         self.rows = 0
         self.held_bytes = 0
+        self.files: tuple[FileInfo, ...] = ()
         self._destination = destination
+        self._rows_per_file = rows_per_file
+        self._rows_in_file = 0
 
     @property
     def full(self) -> bool:
@@ -288,35 +57,78 @@ class Sink:
         return self.held_bytes >= BUFFER_BYTES
 
     def write(self, row: Any) -> None:
-        """One row."""
-        data = self.encoder.row(row)
-        self._destination.write(data if self.rows else self.encoder.head() + data)
+        """One row.
+
+        Raises:
+            RowRefusedError: the output cannot hold it.  The rows before it stand, and others may follow.
+        """
+        head = b"" if self._rows_in_file else self.encoder.head()
+        try:
+            data = head + self.encoder.row(row)
+        except RowRefusedError as exc:
+            raise RowRefusedError(exc.problem, remedy=exc.remedy, row=self.rows + 1) from None
+        self._hand_over(data, rows=1)
         self.rows += 1
+        self._rows_in_file += 1
+        if self._rows_in_file == self._rows_per_file:
+            self._end_file()
+            self._destination.next_file()
+
+    def _end_file(self) -> None:
+        self._rows_in_file = 0
+        self._hand_over(self.encoder.tail(), rows=0)
+
+    def _hand_over(self, data: bytes, *, rows: int) -> None:
+        self._destination.write(data, rows=rows)
         self.held_bytes += len(data)
 
     def flush(self) -> None:
-        """Hand over what is held back."""
+        """Hand over what is held back.  Raises `OSError` when that cannot be; the whole rows before it stand."""
         self.held_bytes = 0
         self._destination.flush()
 
+    def seal(self) -> tuple[FileInfo, ...]:
+        """All rows are there: they are on the disk when this returns, and the files get their names by `publish`.
+
+        Raises:
+            OSError: they cannot be written; `keep` may try again.
+        """
+        if not self.rows:
+            self._hand_over(self.encoder.head(), rows=0)
+        if self._rows_in_file or not self.rows:
+            self._end_file()
+        self.files = self._destination.seal()
+        return self.files
+
+    def publish(self) -> None:
+        """The file, or folder, appears under its name, in one step."""
+        self._destination.publish()
+
     def finish(self) -> None:
         """All rows are there: the file appears."""
-        self._destination.finish()
+        self.seal()
+        self.publish()
 
     def keep(self) -> Path | None:
         """Rows are missing: where the others stand, None when nowhere."""
+        if self._rows_in_file:
+            self._end_file()
         return self._destination.keep()
 
 
-def open_sink(target: str, schema: RowSchema, *, overwrite: bool) -> Sink:
-    """A sink for `target`: a path that ends in .jsonl or .csv, or `-` for JSON lines on stdout.
+def open_sink(target: str, schema: RowSchema, *, overwrite: bool, rows_per_shard: int = ROWS_PER_SHARD) -> Sink:
+    """A sink for `target`: a file .jsonl, .csv or .parquet, a folder of shards with a trailing `/`, or `-` for stdout.
 
     Raises:
         ConfigError: `target` cannot be written; nothing was left behind.
     """
+    if rows_per_shard < 1:
+        raise ConfigError(f"rows_per_shard: {rows_per_shard} is too few; give 1 or more")
     encoder = check_target(target, schema, overwrite=overwrite)
     if target == "-":
         return Sink(encoder, StandardOutput())
+    if _is_folder(target):
+        return Sink(encoder, PartialFolder(Path(target), _suffix_of(target)), rows_per_file=rows_per_shard)
     return Sink(encoder, PartialFile(Path(target)))
 
 
@@ -329,9 +141,65 @@ def check_target(target: str, schema: RowSchema, *, overwrite: bool) -> Encoder:
     if target == "-":
         return JsonLines()
     if not target:
-        raise ConfigError("-o '': is no name; give a file that ends in .jsonl or .csv, or - for stdout")
+        raise ConfigError(f"-o '': is no name; give {CHOICES}")
     path = Path(target)
-    _check_place(path)
+    suffix = _suffix_of(target)
+    _check_place(target, path, suffix)
     if not overwrite:
-        _check_absent(path)
-    return Csv(schema) if path.suffix.lower() == ".csv" else JsonLines()
+        _check_absent(target, real_path(path))
+    if _is_folder(target):
+        check_shards(target, real_path(path))
+    return _FORMATS[suffix](target, schema)
+
+
+def _is_folder(target: str) -> bool:
+    return target.endswith(("/", os.sep))
+
+
+def _suffix_of(target: str) -> str:
+    suffix = Path(target).suffix.lower()
+    return ".jsonl" if _is_folder(target) and suffix not in _FORMATS else suffix
+
+
+def _check_place(target: str, path: Path, suffix: str) -> None:
+    if _is_folder(target):
+        if path.name in ("", ".."):
+            raise ConfigError(f"-o {target}: names no folder of its own; name one in it, as in {target}rows/")
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"-o {target}: is a file; leave out the trailing /, or choose another name")
+    elif path.is_dir():
+        raise ConfigError(f"-o {target}: is a folder; name a file in it, or add a trailing / for a folder of shards")
+    elif suffix not in _FORMATS:
+        raise ConfigError(f"-o {target}: {suffix!r} is no format; give {CHOICES}")
+    if not path.parent.is_dir():
+        raise ConfigError(f"-o {target}: there is no folder {path.parent}; make it, or choose another")
+
+
+def _check_absent(target: str, path: Path) -> None:
+    if _is_there(path):
+        raise ConfigError(f"-o {target}: exists; choose another name, or add --overwrite to replace it in the end")
+    if _is_there(partial := partial_of(path)):
+        raise ConfigError(
+            f"-o {target}: {partial} holds rows of an earlier run; move it, or add --overwrite to replace it"
+        )
+
+
+def _is_there(path: Path) -> bool:
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _parquet(target: str, schema: RowSchema) -> Encoder:
+    try:
+        from synth_actors.datasets.parquet import Parquet
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise ConfigError(f'-o {target}: needs pyarrow; pip install "synth-actors[parquet]", or use .jsonl') from None
+    return Parquet(schema)
+
+
+_FORMATS: dict[str, Callable[[str, RowSchema], Encoder]] = {
+    ".jsonl": lambda _target, _schema: JsonLines(),
+    ".csv": lambda _target, schema: Csv(schema),
+    ".parquet": _parquet,
+}

@@ -119,7 +119,11 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("rows.parquet", "'.parquet' is no format"), ("rows", "'' is no format"), ("none/rows.csv", "there is no folder")],
+    [
+        ("rows.xlsx", "'.xlsx' is no format; give .jsonl, .csv, .parquet, or a"),
+        ("rows", "'' is no format"),
+        ("none/rows.csv", "there is no folder"),
+    ],
 )
 def test_a_place_that_cannot_be_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
@@ -154,7 +158,7 @@ def test_a_model_is_a_line_of_csv_by_its_aliases() -> None:
 
 def test_columns_of_alternatives_stand_side_by_side() -> None:
     cat, dog = ({"type": "object", "properties": {"name": {}, own: {}}} for own in ("lives", "bones"))
-    assert Csv(RowSchema({"oneOf": [cat, dog]})).columns == ["name", "lives", "bones"]
+    assert Csv(RowSchema({"oneOf": [cat, dog]})).columns == ("name", "lives", "bones")
 
 
 def test_a_key_without_a_column_is_counted() -> None:
