@@ -51,9 +51,10 @@ class StatementError(StorageError):
 PROBE_BYTES = 64 * 1024
 SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+WHEN_DAMAGED = "keep the file for a repair (`sqlite3 FILE .recover`) and use another path"
 KINDS: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_FULL: (FullError, "make room on the disk; what was written before is safe"),
-    sqlite3.SQLITE_CORRUPT: (DamagedError, "keep the file for a repair (`sqlite3 FILE .recover`) and use another path"),
+    sqlite3.SQLITE_CORRUPT: (DamagedError, WHEN_DAMAGED),
     sqlite3.SQLITE_NOTADB: (DamagedError, "it is no database; choose another path"),
     SHORT_READ: (DamagedError, "a part of the file is missing; use a copy of it or another path"),
     sqlite3.SQLITE_READONLY: (ReadOnlyError, "make it writable, or choose another path"),

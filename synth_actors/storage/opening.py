@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from synth_actors.storage.errors import KINDS, DamagedError, MismatchError, ReadOnlyError, storage_error
+from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, MismatchError, ReadOnlyError, storage_error
 from synth_actors.storage.files import beside, real
 
 T = TypeVar("T")
@@ -57,15 +57,14 @@ def open_writer(path: Path, form: Format, durability: Durability) -> sqlite3.Con
     """
     if path.is_dir():
         raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
-    with translated(form.what, path):
+    with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?mode=rwc")
-    try:
-        with translated(form.what, path):
+        try:
             _make_ready(connection, path, form, durability)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def _make_ready(connection: sqlite3.Connection, path: Path, form: Format, durability: Durability) -> None:
@@ -91,10 +90,8 @@ def _make_ready(connection: sqlite3.Connection, path: Path, form: Format, durabi
 
 def open_reader(path: Path, form: Format) -> sqlite3.Connection:
     """A connection that only reads, beside the one that writes."""
-    with translated(form.what, path):
-        connection = _connect(f"{path.as_uri()}?mode=ro")
-        connection.execute("PRAGMA query_only=ON")
-    return connection
+    with _opening(form.what, path):
+        return _connect(f"{path.as_uri()}?mode=ro", query_only=True)
 
 
 def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T]) -> T:
@@ -109,8 +106,9 @@ def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T])
     path = real(path)
     if not path.is_file():
         raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
-    with translated(form.what, path), closing(_connect(f"{path.as_uri()}?{_way_to_read(path)}")) as connection:
-        connection.execute("PRAGMA query_only=ON")
+    with _opening(form.what, path):
+        connection = _connect(f"{path.as_uri()}?{_way_to_read(path)}", query_only=True)
+    with closing(connection), translated(form.what, path):
         _check_header(connection, path, form)
         return one_moment(connection, ask)
 
@@ -141,11 +139,26 @@ def translated(what: str, path: Path) -> Iterator[None]:
         raise storage_error(exc, what, path) from exc
 
 
-def _connect(uri: str) -> sqlite3.Connection:
+@contextmanager
+def _opening(what: str, path: Path) -> Iterator[None]:
+    """`translated`, where nobody else decodes anything: what cannot be decoded is SQLite quoting a damaged page."""
+    try:
+        with translated(what, path):
+            yield
+    except UnicodeDecodeError as exc:
+        raise DamagedError(f"{what} {path}: its tables have no readable names; {WHEN_DAMAGED}") from exc
+
+
+def _connect(uri: str, *, query_only: bool = False) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32
     )
-    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    try:
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.execute(f"PRAGMA query_only={query_only:d}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -166,7 +179,7 @@ def _check(connection: sqlite3.Connection, path: Path, form: Format) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         first = " ".join(str(verdict).split())
-        raise DamagedError(f"{form.what} {path}: {first}; {KINDS[sqlite3.SQLITE_CORRUPT][1]}")
+        raise DamagedError(f"{form.what} {path}: {first}; {WHEN_DAMAGED}")
 
 
 def _check_header(connection: sqlite3.Connection, path: Path, form: Format) -> None:
