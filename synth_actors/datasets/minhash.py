@@ -1,0 +1,132 @@
+"""How alike are the free texts of two rows, without keeping the texts?
+
+A text is the set of its character 5-grams, and two are as alike as these sets overlap (Jaccard).  A MinHash signature
+(Broder, "On the resemblance and containment of documents", 1997) estimates that from 128 numbers; texts that share a
+band of them are worth comparing (Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", chapter 3.4).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil, log, log1p
+from typing import Any
+
+from rensa import RMinHash
+
+SLOTS = 128
+"""Numbers in a signature; the standard error of an estimate is sqrt(J * (1 - J) / 128), 0.035 at 0.8, 0.027 at 0.9."""
+SEED = 0
+SHINGLE = 5
+LEAST_WORDS_OF_A_STRING = 5
+"""Shorter strings are names, addresses and labels, which are alike in rows that are not."""
+LEAST_WORDS = 8
+RECALL = 0.95
+"""Of pairs that are exactly as alike as the threshold, the part that meets in a band."""
+MOST_CHANCE_MEETINGS = 0.1
+"""Of pairs that are half as alike as the threshold, the part that meets in a band all the same."""
+
+_WORD = re.compile(r"\w+")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Lao, Khmer, kana, Han
+_LOW_BYTE = slice(0 if sys.byteorder == "little" else 3, None, 4)
+_EACH_LOW_BIT = int.from_bytes(b"\x01" * SLOTS, "little")
+_PRIME = 2**61 - 1
+
+
+def free_text(row: Any) -> str | None:
+    """What the row says in sentences, normalised; None when that is less than `LEAST_WORDS` words.
+
+    Strings of at least `LEAST_WORDS_OF_A_STRING` words in the order of their paths, lower case, with one space for all
+    that is no letter or digit.  A script without spaces counts as a word for two characters.
+    """
+    kept, count = [], 0
+    for text in _strings(row):
+        words = _WORD.findall(text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower())
+        number = len(words) + (0 if text.isascii() else len(_UNSPACED.findall(text)) // 2)
+        if number >= LEAST_WORDS_OF_A_STRING:
+            kept += words
+            count += number
+    return " ".join(kept) if count >= LEAST_WORDS else None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text if len(text) > LEAST_WORDS_OF_A_STRING:
+                yield text
+            case dict() as members:
+                waiting += [members[key] for key in sorted(members, reverse=True)]
+            case list() as items:
+                waiting += reversed(items)
+
+
+def shingles(text: str) -> list[str]:
+    """The character 5-grams of a text of at least five characters."""
+    return [text[start : start + SHINGLE] for start in range(len(text) - SHINGLE + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """`full` is 128 numbers of 32 bits; `sketch` their low bytes as one integer, which is all that is kept."""
+
+    full: bytes
+    sketch: int
+
+
+def signatures(texts: Sequence[str]) -> list[Signature]:
+    """The signature of each text, the same in every process and on every machine."""
+    matrix = RMinHash.digest_matrix_from_token_sets([shingles(text) for text in texts], SLOTS, SEED)
+    fulls = (array("I", row).tobytes() for row in matrix.to_rows())
+    return [Signature(full, int.from_bytes(full[_LOW_BYTE], "little")) for full in fulls]
+
+
+def resemblance(one: int, other: int) -> float:
+    """The estimated Jaccard of two texts, from their sketches: 0.0 to 1.0.
+
+    One byte a slot is enough: different slots agree by chance once in 256, which is taken off (Li and König, "b-bit
+    minwise hashing", 2010).
+    """
+    differing = one ^ other
+    for shift in (4, 2, 1):
+        differing |= differing >> shift
+    alike = 1 - (differing & _EACH_LOW_BIT).bit_count() / SLOTS
+    return max(0.0, (alike - 1 / 256) / (1 - 1 / 256))
+
+
+@dataclass(frozen=True, slots=True)
+class Banding:
+    """`bands` bands of `slots` slots each; a pair of Jaccard J meets in one with 1 - (1 - J^slots)^bands."""
+
+    bands: int
+    slots: int
+
+    def chance(self, jaccard: float) -> float:
+        """How probably two texts that are so alike share a band."""
+        return 1.0 - (1.0 - jaccard**self.slots) ** self.bands
+
+    def keys(self, signature: Signature) -> list[int]:
+        """A number below 2^61 for each band; equal for equal bands at the same place."""
+        width = 4 * self.slots
+        full = signature.full
+        return [
+            (int.from_bytes(full[band * width : (band + 1) * width], sys.byteorder) * 256 + band) % _PRIME
+            for band in range(self.bands)
+        ]
+
+
+def banding_for(threshold: float) -> Banding:
+    """The fewest slots a band that find `RECALL` at the threshold and seldom meet by chance; else the most that fit."""
+    fitting = [found for slots in range(1, SLOTS + 1) if (found := _banding(threshold, slots)) is not None]
+    selective = (each for each in fitting if each.chance(threshold / 2) <= MOST_CHANCE_MEETINGS)
+    return next(selective, fitting[-1])
+
+
+def _banding(threshold: float, slots: int) -> Banding | None:
+    shared = threshold**slots
+    bands = 1 if shared == 1.0 else ceil(log(1.0 - RECALL) / log1p(-shared))
+    return Banding(bands, slots) if bands * slots <= SLOTS else None
