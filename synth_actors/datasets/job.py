@@ -63,7 +63,7 @@ class LimitsSpec(Validated):
     input_tokens_per_minute: Whole | None = Field(default=None, ge=1)
     output_tokens_per_minute: Whole | None = Field(default=None, ge=1)
     memory_limit_bytes: Whole | None = Field(default=None, ge=1)
-    drain_timeout_s: Real = Field(default=10.0, ge=0.0)
+    drain_timeout_s: Real = Field(default=120.0, ge=0.0)
 
 
 with warnings.catch_warnings():  # pydantic warns that the field hides `BaseModel.schema`, which is deprecated
@@ -220,7 +220,7 @@ class JobSpec(_WithSchema):
             return 'endpoints = [] is not valid: give at least one, such as "local"'
         self._row_schema = _row_schema(self.schema, self.folder, notes)
         self._drawn = Columns(self.columns, self._row_schema.json_schema, seed=self.seed, folder=self.folder)
-        self._notes = (*notes, *self._drawn.notes)
+        self._notes = (*(f"job.{note.removeprefix('JobSpec.')}" for note in notes), *self._drawn.notes)
         return None
 
     def _limited(self, endpoint: Endpoint) -> Endpoint:

@@ -48,7 +48,7 @@ class Places:
 
     def near(self, name: str) -> str | None:
         """A property that is called nearly so."""
-        near = difflib.get_close_matches(name, list(self._names(self._row, "", 3)), n=1, cutoff=0.8)
+        near = difflib.get_close_matches(name, list(self._names(self._row, "", 3)), n=1, cutoff=0.7)
         return near[0] if near else None
 
     def _find(self, name: str, schema: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
