@@ -48,7 +48,7 @@ class StatementError(StorageError):
     """One statement was refused (a constraint, wrong SQL, a value that failed); its neighbours were not touched."""
 
 
-PROBE_BYTES = 64 * 1024
+PROBE_BYTES = 2**20
 SHORT_READ = sqlite3.SQLITE_IOERR_SHORT_READ
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 WHEN_DAMAGED = "keep the file for a repair (`sqlite3 FILE .recover`) and use another path"
@@ -58,7 +58,7 @@ KINDS: dict[int, tuple[type[StorageError], str]] = {
     sqlite3.SQLITE_NOTADB: (DamagedError, "it is no database; choose another path"),
     SHORT_READ: (DamagedError, "a part of the file is missing; use a copy of it or another path"),
     sqlite3.SQLITE_READONLY: (ReadOnlyError, "make it writable, or choose another path"),
-    sqlite3.SQLITE_CANTOPEN: (ReadOnlyError, "choose a file in a folder that can be written"),
+    sqlite3.SQLITE_CANTOPEN: (ReadOnlyError, "look at its folder and at your rights, or choose another path"),
     sqlite3.SQLITE_PERM: (ReadOnlyError, "make it writable, or choose another path"),
     sqlite3.SQLITE_AUTH: (ReadOnlyError, "make it writable, or choose another path"),
     sqlite3.SQLITE_BUSY: (LockedError, "another process uses it; wait until that one has ended"),
@@ -91,7 +91,7 @@ def os_error(exc: OSError, what: str, path: Path) -> StorageError:
 
 
 def _is_full(path: Path) -> bool:
-    """Whether a file beside `path` that is as long as the longest of the store cannot take a few more bytes."""
+    """Whether a file beside `path` that is as long as the longest of the store cannot take `PROBE_BYTES` more."""
     probe = path.with_name(f"{path.name}-probe")
     longest = max(_size(path), _size(path.with_name(f"{path.name}-wal")))
     try:

@@ -40,7 +40,7 @@ class Lock:
         while not self._taken(what, path, exclusive=exclusive):
             if time.monotonic() > patient_until:
                 raise LockedError(
-                    f"{what} {path}: another process uses it; wait until that one has ended, or choose another path"
+                    f"{what} {path}: in use by another run; wait until that one has ended, or choose another path"
                 )
             time.sleep(PAUSE_S)
 

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, MismatchError, ReadOnlyError, storage_error
+from synth_actors.storage.errors import (
+    WHEN_DAMAGED,
+    DamagedError,
+    MismatchError,
+    ReadOnlyError,
+    os_error,
+    storage_error,
+)
 from synth_actors.storage.files import beside, real
 
 T = TypeVar("T")
@@ -57,6 +64,8 @@ def open_writer(path: Path, form: Format, durability: Durability) -> sqlite3.Con
     """
     if path.is_dir():
         raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):  # SQLite would open it, and leave a -wal beside it
+        raise ReadOnlyError(f"{form.what} {path}: may not be written; make it writable, or choose another path")
     with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?mode=rwc")
         try:
@@ -104,7 +113,11 @@ def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T])
         DamagedError, MismatchError: it is not a sound store of this format; `ask` was not called, or met the damage.
     """
     path = real(path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except OSError as exc:
+        raise os_error(exc, form.what, path) from exc
+    if not found:
         raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
     with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?{_way_to_read(path)}", query_only=True)

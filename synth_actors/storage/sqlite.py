@@ -181,7 +181,6 @@ class Store:
                 trio.lowlevel.reschedule(item.task)
                 item.task = None
 
-    @trio.lowlevel.enable_ki_protection
     async def _close(self) -> None:
         """Everything given is settled, and the thread has ended, when this returns."""
         with trio.CancelScope(shield=True):
@@ -199,6 +198,7 @@ class Store:
 
 
 @asynccontextmanager
+@trio.lowlevel.enable_ki_protection  # of the opening and the end; the body is the caller's
 async def open_store(
     path: Path,
     form: Format,

@@ -31,7 +31,7 @@ FAULTS = (
 )
 """Result codes that are the fault of one statement: SQLite undoes that one, and the transaction goes on."""
 LOOK_UP_S = 1.0
-"""How often an idle writer looks whether its program has ended without closing it."""
+"""How often an idle writer looks whether its owner has ended without closing it."""
 
 
 class Item:
@@ -80,7 +80,7 @@ class Batch(Generic[ItemT]):
 class Writer(Generic[ItemT]):
     """The thread; `report` is called in it once for each batch.
 
-    It ends after `end()`, or when the program's main thread has ended: what was queued before is written in both cases.
+    It ends after `end()`, or when the thread that made it has ended: what was queued before is written in both cases.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class Writer(Generic[ItemT]):
         self._broken: StorageError | None = None
         self._full = False
         self._commits = 0
+        self._owner = threading.current_thread()
         self._thread = threading.Thread(target=self._run, name=f"{what} {path.name}")
 
     def start(self) -> None:
@@ -149,7 +150,7 @@ class Writer(Generic[ItemT]):
                 return self._queue.get(timeout=LOOK_UP_S)
             except queue.Empty:
                 # A trio loop that crashed closes nothing, and the interpreter waits for this thread before it ends.
-                if not threading.main_thread().is_alive():
+                if not self._owner.is_alive():
                     return None
 
     def _write(self, batch: Batch[ItemT]) -> None:
@@ -171,8 +172,6 @@ class Writer(Generic[ItemT]):
                 return self._in_little_room(items)
         except StorageError as exc:
             return exc
-        except BaseException as exc:  # noqa: BLE001  (a bug here is told to those who wait, who would wait for ever)
-            return storage_error(exc, self._what, self._path)
 
     def _in_little_room(self, items: Sequence[Item]) -> StorageError | None:
         """As much of `items` as there is room for, in order: once together without the reserve, else one by one."""
@@ -213,7 +212,7 @@ class Writer(Generic[ItemT]):
             if self._connection.in_transaction:
                 self._connection.execute("COMMIT")
                 self._commits += 1
-        except (sqlite3.Error, MemoryError) as exc:
+        except BaseException as exc:  # whatever it is, those who wait are told: they would wait for ever
             self._roll_back()
             raise storage_error(exc, self._what, self._path) from exc
         for item in written:

@@ -25,7 +25,7 @@ trio.run(main)
 
 async def test_a_second_opening_in_this_process_is_refused(tmp_path: Path) -> None:
     async with open_store(tmp_path / "j", FORMAT) as store:
-        with pytest.raises(LockedError, match=r"journal .*/j: another process uses it; wait"):
+        with pytest.raises(LockedError, match=r"journal .*/j: in use by another run; wait"):
             async with open_store(tmp_path / "j", FORMAT):
                 pass
         await store.write(INSERT, (1, b""))

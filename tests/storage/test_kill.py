@@ -40,6 +40,9 @@ except* KeyboardInterrupt:
 """
 
 NEVER_CLOSED = """
+from synth_actors.storage import writer
+writer.LOOK_UP_S = 0.01
+
 async def main():
     manager = open_store(path, FORMAT)
     store = await manager.__aenter__()
@@ -54,6 +57,19 @@ def crash():
 
 sys.stderr = open(os.devnull, "w")
 trio.run(main)
+"""
+
+NOT_IN_THE_MAIN_THREAD = """
+import threading
+from synth_actors.storage import writer
+writer.LOOK_UP_S = 0.01
+
+async def main():
+    async with open_store(path, FORMAT) as store:
+        await trio.to_thread.run_sync(threading.main_thread().join)
+        await trio.sleep(10 * writer.LOOK_UP_S)  # so that the idle writer has looked whether anybody is there
+        await store.write(INSERT, (1, b""))
+threading.Thread(target=trio.run, args=(main,)).start()
 """
 
 
@@ -119,3 +135,9 @@ def test_a_program_whose_trio_loop_crashed_writes_what_was_posted_and_ends(tmp_p
     with child(NEVER_CLOSED, tmp_path / "j") as process:
         assert process.wait(60) != 0
     assert stored(tmp_path / "j") == list(range(3000))
+
+
+def test_a_trio_loop_in_a_thread_that_outlives_the_main_one_keeps_its_writer(tmp_path: Path) -> None:
+    with child(NOT_IN_THE_MAIN_THREAD, tmp_path / "j") as process:
+        assert process.wait(60) == 0
+    assert stored(tmp_path / "j") == [1]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import sys
+import tempfile
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +15,7 @@ import trio
 
 from synth_actors.storage.errors import DamagedError, MismatchError, ReadOnlyError, StorageError
 from synth_actors.storage.sqlite import Format, open_store, read_store
-from tests.storage.support import FORMAT, INSERT, names, numbers, stored
+from tests.storage.support import FORMAT, INSERT, child, names, numbers, stored
 
 PAGE = 4096
 
@@ -196,23 +198,72 @@ async def test_a_folder_is_no_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["nowhere/j", "file/j"])
 async def test_a_path_that_leads_nowhere_is_told(tmp_path: Path, path: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ReadOnlyError, match="choose a file in a folder that can be written"):
+    with pytest.raises(ReadOnlyError, match="look at its folder and at your rights"):
         await opened(tmp_path / path)
     with pytest.raises(ReadOnlyError, match="there is no such file"):
         stored(tmp_path / path)
     assert names(tmp_path) == ["file"]
 
 
-def test_a_reader_leaves_a_file_as_it_is_and_needs_only_the_right_to_read_it(tmp_path: Path) -> None:
-    before = trio.run(filled, tmp_path / "j", 3)
-    (tmp_path / "j").chmod(0o400)
-    tmp_path.chmod(0o500)
+WITHOUT_RIGHTS = """
+from synth_actors.storage.sqlite import read_store
+if os.getuid() == 0:
+    os.setuid(65534)  # root may do everything
+
+def attempt(what):
     try:
-        assert stored(tmp_path / "j") == [0, 1, 2]
-        with pytest.raises(StorageError, match="readonly"):
-            read_store(tmp_path / "j", FORMAT, lambda connection: connection.execute("DELETE FROM number"))
-    finally:
-        tmp_path.chmod(0o700)
+        tell(what())
+    except Exception as exc:
+        tell(f"{type(exc).__name__} {exc}")
+
+async def write():
+    async with open_store(path, FORMAT):
+        return "written"
+
+def read():
+    return read_store(path, FORMAT, lambda connection: connection.execute("SELECT n FROM number").fetchall())
+
+attempt(lambda: trio.run(write))
+attempt(read)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other rights there")
+@pytest.mark.parametrize(
+    ("file", "folder", "write", "read"),
+    [
+        (0o444, 0o777, "may not be written; make it writable", "[(0,), (1,), (2,)]"),
+        (0o444, 0o555, "Permission denied; look at its folder and at your rights", "[(0,), (1,), (2,)]"),
+        (0o000, 0o777, "may not be written", "ReadOnlyError"),
+        (0o444, 0o000, "Permission denied", "ReadOnlyError"),
+    ],
+)
+def test_rights_that_are_missing_are_told_and_reading_needs_only_the_right_to_read(
+    file: int, folder: int, write: str, read: str
+) -> None:
+    with tempfile.TemporaryDirectory() as outer:  # tmp_path is closed to other users
+        Path(outer).chmod(0o755)
+        place = Path(outer) / "place"
+        place.mkdir()
+        before = trio.run(filled, place / "j", 3)
+        (place / "j").chmod(file)
+        place.chmod(folder)
+        with child(WITHOUT_RIGHTS, place / "j") as process:
+            assert process.stdout is not None
+            written, found = process.stdout.read().splitlines()
+        place.chmod(0o777)
+        (place / "j").chmod(0o666)
+        assert written.startswith(f"ReadOnlyError journal {place / 'j'}: {write}")
+        assert found.startswith(read)
+        assert (place / "j").read_bytes() == before
+        assert names(place) == ["j"]
+
+
+def test_a_reader_changes_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    before = trio.run(filled, tmp_path / "j", 3)
+    assert stored(tmp_path / "j") == [0, 1, 2]
+    with pytest.raises(StorageError, match="readonly"):
+        read_store(tmp_path / "j", FORMAT, lambda connection: connection.execute("DELETE FROM number"))
     assert (tmp_path / "j").read_bytes() == before
     assert names(tmp_path) == ["j"]
 
