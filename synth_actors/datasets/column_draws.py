@@ -6,7 +6,8 @@ import inspect
 import json
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -66,12 +67,16 @@ class Maker:
         Raises:
             ConfigError: it may not.
         """
-        problem = None if self.place is None else self.place.problem(value)
-        if problem is None or self.place is None:
+        if self.place is None:
             return value
-        if text and (spelt := _spelt(value)) is not None and self.place.problem(spelt) is None:
-            return spelt
+        for found in _meanings(value, self.place.kind) if text else (value,):
+            if self.place.problem(found) is None:
+                return found
+        problem = self.place.problem(value)
         raise ConfigError(f"{self.where}: {shown(value)} is not valid: {problem}{_hint(value)}")
+
+
+_NEVER_TEXT = frozenset({"integer", "number", "boolean"})
 
 
 def shown(value: Any) -> str:
@@ -79,11 +84,12 @@ def shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _spelt(text: str) -> Any:
-    try:
-        return json_value(json.loads(text))
-    except ValueError:
-        return None
+def _meanings(text: str, kind: str | None) -> Iterator[Any]:
+    """The text, and the JSON value that it spells if it spells one; the likelier one first, since a file is long."""
+    if kind not in _NEVER_TEXT:
+        yield text
+    with suppress(ValueError):
+        yield json_value(json.loads(text))
 
 
 def _hint(value: Any) -> str:

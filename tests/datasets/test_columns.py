@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets import value_files
 from synth_actors.datasets.column_specs import ColumnSpec
 from synth_actors.datasets.columns import Columns
 from synth_actors.datasets.draws import columns_of
@@ -172,33 +171,6 @@ def test_a_moment_without_an_offset_is_refused_with_the_remedy() -> None:
         columns(seen_at={"min": low, "max": low})
 
 
-def test_files_give_lines_values_and_columns(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("Rome\r\n\n  Oslo \n", encoding="utf-8-sig")
-    (tmp_path / "a.jsonl").write_text('"Rome"\n\n"Oslo"')
-    (tmp_path / "b.jsonl").write_text('{"city": "Rome", "n": 1}\n{"city": "Oslo"}\n')
-    (tmp_path / "a.csv").write_text('n,city\n1,Rome\n2,"Oslo"\n')
-    for fields in (
-        {"file": "a.txt"},
-        {"file": "a.jsonl"},
-        *({"file": f, "field": "city"} for f in ("b.jsonl", "a.csv")),
-    ):
-        assert set(drawn("name", fields, folder=tmp_path)) == {"Rome", "Oslo"}
-    assert set(drawn("name", {"file": tmp_path / "a.csv"})) == {"1", "2"}
-
-
-def test_a_line_is_a_text_unless_the_schema_wants_what_it_spells(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("20\n30\n")
-    assert set(drawn("name", {"file": "a.txt"}, folder=tmp_path)) == {"20", "30"}
-    assert set(drawn("age", {"file": "a.txt"}, folder=tmp_path)) == {20, 30}
-    assert set(drawn("age", {"values": {"20": 1, "30": 2}})) == {20, 30}
-
-
-def test_examples_of_a_table_are_whole_rows(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text("n,city\n1,Rome\n")
-    made = columns(folder=tmp_path, like={"examples": "a.csv"}, only={"examples": "a.csv", "field": "city"})
-    assert made.words(0) == ['like like {"n": "1", "city": "Rome"}', 'only like "Rome"']
-
-
 @given(count=st.integers(1, 12), data=st.data())
 def test_the_examples_of_a_row_are_different_ones(count: int, data: st.DataObject) -> None:
     per_row = data.draw(st.integers(1, count))
@@ -324,46 +296,6 @@ def test_what_may_not_stand_there_is_named(name: str, fields: dict[str, Any], wo
 def test_a_column_that_says_too_little_or_too_much_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ColumnSpec(**fields)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "fields", "words"),
-    [
-        ("a.txt", b"\n \n", {}, "it holds no value"),
-        ("a.txt", b"\xff", {}, "it is no UTF-8 text"),
-        ("a.txt", b"x", {"field": "a"}, "it has no fields"),
-        ("a.jsonl", b"1\n{nope", {}, "line 2 is no JSON"),
-        ("a.jsonl", b'{"a": 1}\n{"b": 1}', {"field": "a"}, "line 2 has no field 'a'; it has b"),
-        ("a.jsonl", b"5", {"field": "a"}, "line 1 has no field 'a'; give objects"),
-        ("a.csv", b"", {}, "it holds no value"),
-        ("a.csv", b"a,b\n1", {}, "line 2 has 1 cells, the first one 2"),
-        ("a.csv", b"a,b\n1,2", {"field": "c"}, "there is no column 'c'; its columns are a, b"),
-        ("a.csv", b'a\n"1', {}, "a.csv: "),
-        ("a.txt", b"1\n2\n3\n4", {}, "it holds more than 3 values"),
-        ("a.txt", b"x" * 50, {}, "it has more than 0 MiB"),
-    ],
-)
-def test_a_file_that_is_no_use_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, content: bytes, fields: dict[str, Any], words: str
-) -> None:
-    monkeypatch.setattr(value_files, "MOST_VALUES", 3)
-    monkeypatch.setattr(value_files, "MOST_BYTES", 40)
-    (tmp_path / file).write_bytes(content)
-    with pytest.raises(ConfigError) as caught:
-        columns(folder=tmp_path, name={"file": file, **fields})
-    assert str(caught.value).startswith("columns.name: ")
-    assert words in str(caught.value)
-
-
-def test_the_identity_of_a_file_is_what_stands_in_it(tmp_path: Path) -> None:
-    def identity(file: str) -> Any:
-        return columns(folder=tmp_path, name={"file": file}, like={"examples": file}).identity()
-
-    for file, content in (("a.txt", "x\ny"), ("b.txt", "x\ny"), ("c.txt", "x\nz")):
-        (tmp_path / file).write_text(content)
-    assert identity("a.txt") == identity("b.txt")
-    assert identity("a.txt")["name"] != identity("c.txt")["name"]
-    assert identity("a.txt")["like"] != identity("c.txt")["like"]
 
 
 PATHS = st.sampled_from(["plan", "name", "address", "address.city", "address.country", "a.b"])
