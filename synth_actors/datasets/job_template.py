@@ -100,6 +100,6 @@ max = 2026-06-30
 #input_tokens_per_minute = 1000000
 #output_tokens_per_minute = 200000
 #memory_limit_bytes = 1000000000
-#drain_timeout_s = 10.0           # what running calls get after the job was stopped
+#drain_timeout_s = 120.0          # what running calls get after the job was stopped
 """
 """The text that `synth-actors init` writes."""
