@@ -43,7 +43,6 @@ class Customer(BaseModel):
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "a.json").write_text(json.dumps(SCHEMA))
     return tmp_path

@@ -63,7 +63,8 @@ def taken_away(number: int, window: range) -> str:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the settings name is there."""
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "my_columns", raising=False)
     (tmp_path / "cities.txt").write_text("Lyon\nNantes\n")
     (tmp_path / "cities.csv").write_text("name,people\nLyon,500000\n")
     (tmp_path / "seed.jsonl").write_text('{"full_name": "Ada"}\n{"full_name": "Bob"}\n')
