@@ -17,7 +17,7 @@ from typing import Any
 from synth_actors.datasets.number_stats import LengthStats, NumberStats
 from synth_actors.datasets.quality_report import Column
 from synth_actors.datasets.references import resolve
-from synth_actors.datasets.sketches import STEP, WORD, Distinct, digest
+from synth_actors.datasets.sketches import Cardinality, Rows, digest
 from synth_actors.datasets.strange import MIN_SAMPLE, PER_COLUMN, Strange, shown, strangest
 from synth_actors.datasets.text_stats import TextStats, label_of, listed
 
@@ -41,7 +41,7 @@ _KINDS: dict[type, str] = {
     list: "array",
 }
 _JSON_TYPES: dict[type, str] = {**_KINDS, int: "integer"}
-_SIMPLE_KEY = re.compile(r"[^.\[\]\"\s\x00-\x1f\ud800-\udfff]+")
+_SIMPLE_KEY = re.compile(r"[^.\[\]\"\s]+")
 
 
 class Paths:
@@ -51,7 +51,7 @@ class Paths:
         self.root = root
         self.free = MAX_PATHS
         self.values_left_out = 0
-        self._left_out = Distinct()
+        self._left_out = Cardinality()
 
     def take(self, path: str, depth: int) -> bool:
         """Whether there is a place for `path`; otherwise it is counted as left out."""
@@ -88,8 +88,8 @@ class ColumnStats:
                 self._unseen[kind][value] = None
 
     # -- adding --------------------------------------------------------------------------------------------------------
-    def add(self, values: Sequence[Any], numbers: Sequence[int], ranks: Sequence[int]) -> None:
-        """Values with the numbers and ranks of their rows.
+    def add(self, values: Sequence[Any], rows: Rows) -> None:
+        """At least one value, and the rows.
 
         Raises:
             TypeError: one is no JSON value.
@@ -102,30 +102,29 @@ class ColumnStats:
         self.types.update(counted)
         kinds = list(dict.fromkeys(_KINDS[one] for one in counted))
         if len(kinds) == 1:
-            self._add_kind(kinds[0], values, numbers, ranks)
+            self._add_kind(kinds[0], values, rows)
             return
         for kind in kinds:
             here = [_KINDS[one] == kind for one in types]
-            picked = (list(compress(values, here)), list(compress(numbers, here)), list(compress(ranks, here)))
-            self._add_kind(kind, *picked)
+            self._add_kind(kind, list(compress(values, here)), rows.where(here))
 
-    def _add_kind(self, kind: str, values: Sequence[Any], numbers: Sequence[int], ranks: Sequence[int]) -> None:
+    def _add_kind(self, kind: str, values: Sequence[Any], rows: Rows) -> None:
         if unseen := self._unseen.get(kind):
             for value in set(values).intersection(unseen):
                 del unseen[value]
         match kind:
             case "string":
-                self._texts.add(values, numbers, ranks)
+                self._texts.add(values, rows)
             case "number":
-                self._numbers.add(values, numbers, ranks)
+                self._numbers.add(values, rows)
             case "boolean":
                 self._trues += sum(values)
             case "object":
-                self._add_objects(values, numbers, ranks)
+                self._add_objects(values, rows)
             case "array":
-                self._add_arrays(values, numbers, ranks)
+                self._add_arrays(values, rows)
 
-    def _add_objects(self, values: Sequence[dict[str, Any]], numbers: Sequence[int], ranks: Sequence[int]) -> None:
+    def _add_objects(self, values: Sequence[dict[str, Any]], rows: Rows) -> None:
         entered = 0
         for key in dict.fromkeys(chain.from_iterable(values)):
             column = self.children.get(key) or self._new_child(key)
@@ -136,23 +135,24 @@ class ColumnStats:
             except KeyError:  # not all have it
                 here = [key in value for value in values]
                 found = [value[key] for value in compress(values, here)]
-                column.add(found, list(compress(numbers, here)), list(compress(ranks, here)))
+                column.add(found, rows.where(here))
             else:
-                column.add(found, numbers, ranks)
+                column.add(found, rows)
             entered += len(found)
         self._paths.values_left_out += sum(map(len, values)) - entered
 
     def _new_child(self, key: str) -> ColumnStats | None:
         schema = _mapping(self.schema.get("properties")).get(key, {})
-        path = key if _SIMPLE_KEY.fullmatch(key) else json.dumps(key)
+        path = key if key.isprintable() and _SIMPLE_KEY.fullmatch(key) else json.dumps(key)
         path = f"{self.path}.{path}" if self.depth else path
         if not self._paths.take(path, self.depth + 1):
             return None
         self.children[key] = ColumnStats(path, schema, self._paths, self.depth + 1)
         return self.children[key]
 
-    def _add_arrays(self, values: Sequence[list[Any]], numbers: Sequence[int], ranks: Sequence[int]) -> None:
-        self._lengths.add(list(map(len, values)))
+    def _add_arrays(self, values: Sequence[list[Any]], rows: Rows) -> None:
+        lengths = list(map(len, values))
+        self._lengths.add(lengths)
         items = list(chain.from_iterable(values))
         if not items:
             return
@@ -160,11 +160,7 @@ class ColumnStats:
         if column is None:
             self._paths.values_left_out += len(items)
             return
-        rows = [number for number, value in zip(numbers, values, strict=True) for _ in value]
-        places = [
-            (rank + at * STEP) & WORD for rank, value in zip(ranks, values, strict=True) for at in range(len(value))
-        ]
-        column.add(items, rows, places)
+        column.add(items, rows.of_items(lengths))
 
     def _new_items(self) -> ColumnStats | None:
         path = f"{self.path}[]"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 from synth_actors.datasets import strange
 from synth_actors.datasets.quality_report import Lengths, Numbers
-from synth_actors.datasets.sketches import Extremes, Frequencies, Moments, Sample, digest
+from synth_actors.datasets.sketches import Extremes, Frequencies, Moments, Rows, Sample, digest
 from synth_actors.datasets.strange import PER_COLUMN, RARE_SHARE, Strange, far_out, shown
 
 LARGEST = 1e140
@@ -56,32 +57,28 @@ class NumberStats:
         self.frequencies: Frequencies[float] = Frequencies(number_digests)
         self.moments = Moments()
         self._extremes = Extremes(shown)
-        self._sample: Sample[float] = Sample(SAMPLED_NUMBERS)
+        self._sample: Sample[float] = Sample(SAMPLED_NUMBERS, float)
         self.beyond = 0
         self._too_large: list[tuple[int, str]] = []
 
-    def add(self, values: Sequence[float], numbers: Sequence[int], ranks: Sequence[int]) -> None:
-        """Values of the rows `numbers`, at least one."""
+    def add(self, values: Sequence[float], rows: Rows) -> None:
+        """At least one value, and the rows."""
         if not (min(values) >= -LARGEST and max(values) <= LARGEST and sum(values) == sum(values)):
-            values, numbers, ranks = self._set_apart(values, numbers, ranks)
+            values, rows = self._set_apart(values, rows)
             if not values:
                 return
         self.frequencies.add(values)
         floats = list(map(float, values))
         self.moments.add(floats)
-        self._extremes.add(floats, numbers, values)
-        self._sample.add(ranks, floats)
+        self._extremes.add(floats, values, rows)
+        self._sample.add(values, rows)
 
-    def _set_apart(
-        self, values: Sequence[float], numbers: Sequence[int], ranks: Sequence[int]
-    ) -> tuple[Sequence[float], Sequence[int], Sequence[int]]:
-        triples = list(zip(values, numbers, ranks, strict=True))
-        fit = [triple for triple in triples if -LARGEST <= triple[0] <= LARGEST]  # no NaN does
-        self.beyond += len(triples) - len(fit)
-        room = PER_COLUMN - len(self._too_large)
-        beyond = [(number, value) for value, number, _ in triples if not -LARGEST <= value <= LARGEST]
-        self._too_large += [(number, shown(value)) for number, value in beyond[:room]]
-        return [one for one, _, _ in fit], [one for _, one, _ in fit], [one for _, _, one in fit]
+    def _set_apart(self, values: Sequence[float], rows: Rows) -> tuple[Sequence[float], Rows]:
+        fit = [-LARGEST <= value <= LARGEST for value in values]  # no NaN does
+        beyond = [(row, value) for row, value, fits in zip(rows.numbers, values, fit, strict=True) if not fits]
+        self.beyond += len(beyond)
+        self._too_large += [(row, shown(value)) for row, value in beyond[: PER_COLUMN - len(self._too_large)]]
+        return list(compress(values, fit)), rows.where(fit)
 
     def report(self) -> Numbers | None:
         """The figures now; None when no number was small enough."""

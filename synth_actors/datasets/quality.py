@@ -8,15 +8,15 @@ from typing import Any
 
 from synth_actors.datasets.column_stats import ColumnStats, Paths
 from synth_actors.datasets.quality_report import QualityReport
-from synth_actors.datasets.sketches import rank_of
+from synth_actors.datasets.sketches import Rows
 from synth_actors.datasets.strange import OVERALL, strangest
 
-BATCH_ROWS = 256
+BATCH_ROWS = 512
 """Rows that are looked at together: most of the work is then done in C."""
 
 
 class Quality:
-    """Figures of all rows so far, in a bounded memory: 256 rows, and about 0.1 MB (at worst 0.5 MB) for each path.
+    """Figures of all rows so far, in a bounded memory: 512 rows, and about 0.1 MB (at worst 0.5 MB) for each path.
 
     A path is a place in the rows, as `address.city` or `tags[]`; the first 200 are looked at, those of `json_schema`
     (the JSON Schema of one row) before others.  The report follows from the rows, their numbers and their order alone:
@@ -34,7 +34,7 @@ class Quality:
         return f"<Quality rows={self._rows}>"
 
     def add(self, row: Any, number: int) -> None:
-        """A JSON value and the number of its row, each number once.  It may be looked at up to 255 rows later.
+        """A JSON value and the number of its row, each number once.  It may be looked at up to 511 rows later.
 
         Raises:
             TypeError: some row so far holds what is no JSON value.
@@ -45,10 +45,9 @@ class Quality:
             self._fold()
 
     def _fold(self) -> None:
-        rows = [row for row, _ in self._waiting]
-        numbers = [number for _, number in self._waiting]
+        rows, numbers = zip(*self._waiting, strict=True)
         self._waiting.clear()
-        self._root.add(rows, numbers, list(map(rank_of, numbers)))
+        self._root.add(rows, Rows.numbered(numbers))
 
     def report(self) -> QualityReport:
         """The figures of all rows so far.

@@ -6,9 +6,11 @@ always leaves the same sketch.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from hashlib import blake2b
+from itertools import compress
 from math import fsum, inf, sqrt
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
@@ -37,6 +39,14 @@ def digest(text: str) -> bytes:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
+def digests(texts: Collection[str]) -> list[bytes]:
+    """`digest` of each, written out: where all values differ this is a quarter of all work."""
+    try:
+        return [blake2b(text.encode(), digest_size=8).digest() for text in texts]
+    except UnicodeEncodeError:
+        return [digest(text) for text in texts]
+
+
 def rank_of(number: int) -> int:
     """The place of a row in the order in which rows are sampled: SplitMix64 (Steele et al. 2014) of its number."""
     mixed = (number * STEP + 0x632B_E59B_D9B4_E019) & WORD
@@ -45,7 +55,7 @@ def rank_of(number: int) -> int:
     return mixed ^ (mixed >> 31)
 
 
-class Distinct:
+class Cardinality:
     """About how many different digests came: k minimum values (Bar-Yossef et al. 2002, Beyer et al. 2007).
 
     Exact below `KEPT_DIGESTS`, then with a relative standard error of `DISTINCT_ERROR`.  Holds 8 bytes of digest, some
@@ -81,19 +91,19 @@ class Distinct:
 class Frequencies(Generic[Key]):
     """How often did each value come, and how many different ones were there?
 
-    All exact up to `EXACT_VALUES` different values.  Beyond, the number of different ones is an estimate of `Distinct`,
-    and the counts follow Misra and Gries (1982) with the cut of Agarwal et al. (2012): `counts[value]` is at most
-    `error` too low, never too high, and `error` is at most one in `KEPT_VALUES` of all values.
+    All exact up to `EXACT_VALUES` different values.  Beyond, `Cardinality` estimates how many there are, and the counts
+    follow Misra and Gries (1982) with the cut of Agarwal et al. (2012): `counts[value]` is at most `error` too low,
+    never too high, and `error` is at most one in `KEPT_VALUES` of all values.
     """
 
     __slots__ = ("_digests", "_distinct", "counts", "error", "total")
 
-    def __init__(self, digests: Callable[[Iterable[Key]], list[bytes]]) -> None:
+    def __init__(self, digests: Callable[[Collection[Key]], list[bytes]]) -> None:
         self.counts: Counter[Key] = Counter()
         self.error = 0
         self.total = 0
         self._digests = digests
-        self._distinct: Distinct | None = None
+        self._distinct: Cardinality | None = None
 
     def add(self, values: Sequence[Key]) -> list[Key]:
         """Count `values`; those that are not among the counted ones so far come back, each once."""
@@ -104,7 +114,7 @@ class Frequencies(Generic[Key]):
         if self._distinct is not None:
             self._distinct.add(self._digests(fresh))
         elif len(counts) > EXACT_VALUES:
-            self._distinct = Distinct()
+            self._distinct = Cardinality()
             self._distinct.add(self._digests(counts))
         if len(counts) > CROWDED:
             self._forget_the_rare()
@@ -127,9 +137,39 @@ class Frequencies(Generic[Key]):
             return len(self.counts)
         return min(max(round(self._distinct.estimate()), EXACT_VALUES + 1), self.total)
 
-    def top(self, count: int) -> list[tuple[Key, int]]:
-        """The most frequent values with their counts, those first seen first among equals."""
-        return self.counts.most_common(count)
+
+class Rows:
+    """The rows that a run of values belongs to: their numbers, and their ranks in the order of sampling."""
+
+    __slots__ = ("_order", "_ordered", "numbers", "ranks")
+
+    def __init__(self, numbers: Sequence[int], ranks: Sequence[int]) -> None:
+        self.numbers = numbers
+        self.ranks = ranks
+        self._order: list[int] = []
+        self._ordered: list[int] = []
+
+    @classmethod
+    def numbered(cls, numbers: Sequence[int]) -> Rows:
+        """Rows with the ranks that follow from their numbers."""
+        return cls(numbers, list(map(rank_of, numbers)))
+
+    def where(self, here: Sequence[bool]) -> Rows:
+        """Some of them."""
+        return Rows(list(compress(self.numbers, here)), list(compress(self.ranks, here)))
+
+    def of_items(self, counts: Sequence[int]) -> Rows:
+        """Each row as often as it has items, every item with a rank of its own."""
+        numbers = [number for number, count in zip(self.numbers, counts, strict=True) for _ in range(count)]
+        pairs = zip(self.ranks, counts, strict=True)
+        return Rows(numbers, [(rank + at * STEP) & WORD for rank, count in pairs for at in range(count)])
+
+    def lowest(self, limit: int) -> list[int]:
+        """Where the ranks below `limit` stand.  They are sorted once, for many columns share the rows."""
+        if not self._order:
+            self._order = sorted(range(len(self.ranks)), key=self.ranks.__getitem__)
+            self._ordered = [self.ranks[at] for at in self._order]
+        return self._order[: bisect_left(self._ordered, limit)]
 
 
 class Sample(Generic[Value]):
@@ -138,21 +178,18 @@ class Sample(Generic[Value]):
     Which ones are kept does not depend on the order in which they came.  Holds at most `2 * size`.
     """
 
-    __slots__ = ("_kept", "_limit", "_shorten", "_size")
+    __slots__ = ("_kept", "_limit", "_made", "_size")
 
-    def __init__(self, size: int, shorten: Callable[[Value], Value] | None = None) -> None:
+    def __init__(self, size: int, made: Callable[[Any], Value]) -> None:
         self._size = size
-        self._shorten = shorten
+        self._made = made
         self._kept: list[tuple[int, Value]] = []
         self._limit = WORD + 1
 
-    def add(self, ranks: Sequence[int], values: Iterable[Value]) -> None:
-        """Values and the ranks of their rows, from `rank_of`; what is kept of them is what `shorten` leaves."""
-        limit = self._limit
-        picked = [pair for pair in zip(ranks, values, strict=True) if pair[0] < limit]
-        if shorten := self._shorten:
-            picked = [(rank, shorten(value)) for rank, value in picked]
-        self._kept += picked
+    def add(self, values: Sequence[Any], rows: Rows) -> None:
+        """Values and their rows; what is kept of one is what `made` makes of it."""
+        ranks, made = rows.ranks, self._made
+        self._kept += [(ranks[at], made(values[at])) for at in rows.lowest(self._limit)]
         if len(self._kept) >= 2 * self._size:
             self._cut()
             self._limit = self._kept[-1][0]
@@ -206,17 +243,17 @@ class Extremes:
         self._lowest = inf  # a key below it belongs to `low`
         self._highest = -inf
 
-    def add(self, keys: Sequence[float], numbers: Sequence[int], values: Sequence[Any]) -> None:
-        """At least one key, with the rows and the values that `label` makes labels of."""
+    def add(self, keys: Sequence[float], values: Sequence[Any], rows: Rows) -> None:
+        """At least one key, with the values that `label` makes labels of, and their rows."""
         if min(keys) < self._lowest:
             new = {key for key in keys if key < self._lowest} - self.low.keys()
-            self._keep(self.low, sorted(new), keys, numbers, values)
+            self._keep(self.low, sorted(new), keys, values, rows)
             for key in sorted(self.low)[KEPT_EXTREMES:]:
                 del self.low[key]
             self._lowest = max(self.low) if len(self.low) == KEPT_EXTREMES else inf
         if max(keys) > self._highest:
             new = {key for key in keys if key > self._highest} - self.high.keys()
-            self._keep(self.high, sorted(new, reverse=True), keys, numbers, values)
+            self._keep(self.high, sorted(new, reverse=True), keys, values, rows)
             for key in sorted(self.high, reverse=True)[KEPT_EXTREMES:]:
                 del self.high[key]
             self._highest = min(self.high) if len(self.high) == KEPT_EXTREMES else -inf
@@ -226,9 +263,9 @@ class Extremes:
         known: dict[float, tuple[int, str]],
         new: Sequence[float],
         keys: Sequence[float],
-        numbers: Sequence[int],
         values: Sequence[Any],
+        rows: Rows,
     ) -> None:
         for key in new[:KEPT_EXTREMES]:
             at = keys.index(key)
-            known[key] = (numbers[at], self._label(values[at]))
+            known[key] = (rows.numbers[at], self._label(values[at]))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import blake2b
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 from statistics import fmean
@@ -14,7 +13,7 @@ from typing import Any
 from synth_actors.datasets import strange
 from synth_actors.datasets.number_stats import LengthStats
 from synth_actors.datasets.quality_report import Words
-from synth_actors.datasets.sketches import Extremes, Frequencies, Sample, digest
+from synth_actors.datasets.sketches import Extremes, Frequencies, Rows, Sample, digest, digests
 from synth_actors.datasets.strange import MIN_SAMPLE, PER_COLUMN, RARE_SHARE, Strange, far_out, script_of, shown
 from synth_actors.datasets.time_stats import TimeStats
 
@@ -26,23 +25,18 @@ UNLIKE = 3
 FREE_TEXT_WORDS = 4
 """Words in the mean from which on a text is free text."""
 
-TextKey = str | tuple[str, bytes]
-
 _WORD = re.compile(r"\w+")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
 
 
-def text_digests(keys: Iterable[TextKey]) -> list[bytes]:
-    """The digests of counted texts: `digest`, written out, for it is most of the work."""
-    return [
-        key[1] if isinstance(key, tuple) else blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        for key in keys
-    ]
+def _key_of(text: str) -> str:
+    """What `text` is counted by: a long one by a beginning and its digest, longer than any short text."""
+    return text if len(text) <= LONG_CHARS else f"{text[: LONG_CHARS - 16]}…{digest(text).hex()}"
 
 
-def label_of(key: TextKey) -> str:
+def label_of(key: str) -> str:
     """A counted text as it is shown."""
-    return shown(key) if isinstance(key, str) else shown(key[0] + "…")
+    return shown(key if len(key) <= LONG_CHARS else key[:-16])
 
 
 def listed(value: Any) -> list[Any]:
@@ -69,7 +63,7 @@ class TextStats:
     )
 
     def __init__(self, schema: Mapping[str, Any], path: str) -> None:
-        self.frequencies: Frequencies[TextKey] = Frequencies(text_digests)
+        self.frequencies: Frequencies[str] = Frequencies(digests)
         self.lengths = LengthStats()
         self.times = TimeStats()
         self._ends = Extremes(shown)  # the shortest and the longest
@@ -82,23 +76,24 @@ class TextStats:
         self._scripts: dict[str, tuple[int, int, str]] = {}
         self._looked_at = 0
 
-    def add(self, texts: Sequence[str], numbers: Sequence[int], ranks: Sequence[int]) -> None:
-        """Texts of the rows `numbers`, at least one."""
+    def add(self, texts: Sequence[str], rows: Rows) -> None:
+        """At least one text, and the rows."""
         lengths = list(map(len, texts))
         self.lengths.add(lengths)
-        self._ends.add(lengths, numbers, texts)
-        self._sample.add(ranks, zip(lengths, texts, strict=True))
-        if max(lengths) <= LONG_CHARS:
-            new: Sequence[str] = self.frequencies.add(texts)  # type: ignore[assignment]  # short texts are their own keys
-        else:
-            keys = list(map(_key_of, texts))
-            whole = dict(zip(keys, texts, strict=True))
-            new = [whole[key] for key in self.frequencies.add(keys)]
-        self._look_at(new, lambda text: numbers[texts.index(text)])
+        self._ends.add(lengths, texts, rows)
+        self._sample.add(texts, rows)
+        self._look_at(self._count(texts, max(lengths)), lambda text: rows.numbers[texts.index(text)])
         if self._is_time is None:
             self._is_time = all(map(_ISO.fullmatch, texts))
         if self._is_time:
-            self.times.add(texts, numbers, ranks)
+            self.times.add(texts, rows)
+
+    def _count(self, texts: Sequence[str], longest: int) -> Sequence[str]:
+        if longest <= LONG_CHARS:  # each is its own key
+            return self.frequencies.add(texts)
+        keys = list(map(_key_of, texts))
+        whole = dict(zip(keys, texts, strict=True))
+        return [whole[key] for key in self.frequencies.add(keys)]
 
     def _look_at(self, new: Sequence[str], row_of: Callable[[str], int]) -> None:
         if not new:
@@ -108,7 +103,7 @@ class TextStats:
             for text in new:
                 if (why := rule(text)) is not None and text not in self._exempt:
                     self._keep(kind, row_of(text), text, why)
-        for text in self._names.intersection(new):
+        for text in sorted(self._names.intersection(new)):
             self._keep(strange.PLACEHOLDER, row_of(text), text, "the name of the column")
         self._note_scripts(new, row_of)
 
@@ -183,10 +178,6 @@ class TextStats:
         ]
 
 
-def _key_of(text: str) -> TextKey:
-    return text if len(text) <= LONG_CHARS else (text[: LONG_CHARS - 1], digest(text))
-
-
 def _names_of(path: str) -> frozenset[str]:
     """How the name of a column is written where a value should stand: first_name, First Name, FIRST NAME."""
     name = path.removesuffix("[]").rpartition(".")[2][:LONG_CHARS]
@@ -194,5 +185,5 @@ def _names_of(path: str) -> frozenset[str]:
     return frozenset({name, words, words.title(), words.capitalize(), words.upper()})
 
 
-def _shortened(text: tuple[int, str]) -> tuple[int, str]:
-    return text[0], text[1][:SAMPLED_CHARS]
+def _shortened(text: str) -> tuple[int, str]:
+    return len(text), text[:SAMPLED_CHARS]

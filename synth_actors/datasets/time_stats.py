@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 
 from synth_actors.datasets import strange
 from synth_actors.datasets.quality_report import Times
-from synth_actors.datasets.sketches import Extremes, Sample
+from synth_actors.datasets.sketches import Extremes, Rows, Sample
 from synth_actors.datasets.strange import Strange, far_out, shown
 
 SAMPLED_TIMES = 512
@@ -33,22 +34,20 @@ class TimeStats:
     def __init__(self) -> None:
         self._count = self._unreadable = 0
         self._extremes = Extremes(shown)
-        self._sample: Sample[float] = Sample(SAMPLED_TIMES)
+        self._sample: Sample[float] = Sample(SAMPLED_TIMES, float)
 
-    def add(self, texts: Sequence[str], numbers: Sequence[int], ranks: Sequence[int]) -> None:
-        """Texts of the rows `numbers`."""
-        read = [
-            (seconds, number, rank, text)
-            for seconds, number, rank, text in zip(map(seconds_of, texts), numbers, ranks, texts, strict=True)
-            if seconds is not None
-        ]
-        self._unreadable += len(texts) - len(read)
-        if not read:
-            return
-        times, rows, places, labels = zip(*read, strict=True)
-        self._count += len(times)
-        self._extremes.add(times, rows, labels)
-        self._sample.add(places, times)
+    def add(self, texts: Sequence[str], rows: Rows) -> None:
+        """Texts and their rows."""
+        times = [seconds_of(text) for text in texts]
+        readable = [seconds is not None for seconds in times]
+        if not all(readable):
+            texts, rows = list(compress(texts, readable)), rows.where(readable)
+        read = [seconds for seconds in times if seconds is not None]
+        self._unreadable += len(times) - len(read)
+        self._count += len(read)
+        if read:
+            self._extremes.add(read, texts, rows)
+            self._sample.add(read, rows)
 
     def report(self) -> Times | None:
         """The earliest and the latest; None where there are none, or most texts are none."""
