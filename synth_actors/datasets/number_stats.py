@@ -87,7 +87,6 @@ class NumberStats:
         sample = sorted(self._sample.values())
         return Numbers(
             count=self.moments.count,
-            beyond=self.beyond,
             min=_plain(min(self._extremes.low)),
             max=_plain(max(self._extremes.high)),
             mean=self.moments.mean,

@@ -16,7 +16,7 @@ BATCH_ROWS = 512
 
 
 class Quality:
-    """Figures of all rows so far, in a bounded memory: 512 rows, and about 0.1 MB (at worst 0.5 MB) for each path.
+    """Figures of all rows so far, in a bounded memory: 512 rows, and about 0.3 MB (at worst 0.8 MB) for each path.
 
     A path is a place in the rows, as `address.city` or `tags[]`; the first 200 are looked at, those of `json_schema`
     (the JSON Schema of one row) before others.  The report follows from the rows, their numbers and their order alone:

@@ -20,13 +20,11 @@ FAVOURITE_SHARE = 0.005
 class Numbers:
     """Of `count` numbers; `quantiles` at 5, 25, 50, 75 and 95 %, over a sample of `sampled` of them.
 
-    `beyond` counts the numbers too large for these figures (more than 10**140, or no number at all), which are in none
-    of them.  Of a sample of 2,048 a quantile is the true one of a rank at most 2.2 percentage points off, 19 times in
-    20; a smaller sample is all there was.
+    Numbers beyond 10**140, and what is no number, are in none of these figures.  Of a sample of 2,048 a quantile is the
+    true one of a rank at most 2.2 percentage points off, 19 times in 20; a smaller sample is all there was.
     """
 
     count: int
-    beyond: int
     min: float
     max: float
     mean: float
@@ -75,11 +73,13 @@ class Column:
     """What stands at one path.
 
     `absent` counts the objects that could have had the path and had not.  `distinct` (without null; None for objects
-    and arrays) is exact, or an estimate with a relative standard error of 3.1 %.  `top` holds the most frequent values
-    and how often they came at least; up to `top_error` more are possible, and none stands there that may have come only
-    once.  `unseen` names the scalars of the schema's `enum` that never came.  `entropy` is normalised: 0 for one value
-    alone, 1 when all are equally frequent; None for a column of many values.  `constant` is the value that more than
-    95 % have, null included.  `oddities` counts strange texts by kind, each different text once.
+    and arrays) is exact, or an estimate with a relative standard error of 3.1 %.  `top` holds the ten most frequent
+    values and how often they came at least; up to `top_error` more are possible, and what came so rarely that its place
+    is chance is not in it.  It is empty where every value came once.  `unseen` names the scalars of the schema's `enum`
+    that never came.  `entropy` is normalised: 0 for one value alone, 1 when all are equally frequent; None for a column
+    of many values.  `constant` is the value that more than 95 % have, null included.  `oddities` counts strange texts
+    by kind, each different text once (where there are very many, once for each time that it was forgotten), and as
+    "beyond range" the numbers that are in no other figure.
     """
 
     path: str

@@ -6,8 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import inf
-from statistics import fmean
+from statistics import fmean, mode
 from typing import Any
 
 from synth_actors.datasets import strange
@@ -102,16 +101,16 @@ class TextStats:
             rule = strange.TEXT_RULES[kind]
             for text in new:
                 if (why := rule(text)) is not None and text not in self._exempt:
-                    self._keep(kind, row_of(text), text, why)
+                    self._keep(kind, row_of, text, why)
         for text in sorted(self._names.intersection(new)):
-            self._keep(strange.PLACEHOLDER, row_of(text), text, "the name of the column")
+            self._keep(strange.PLACEHOLDER, row_of, text, "the name of the column")
         self._note_scripts(new, row_of)
 
-    def _keep(self, kind: int, row: int, text: str, why: str) -> None:
+    def _keep(self, kind: int, row_of: Callable[[str], int], text: str, why: str) -> None:
         self._odd_counts[kind] += 1
         kept = self._odd.setdefault(kind, [])
         if len(kept) < PER_COLUMN:
-            kept.append((row, shown(text), why))
+            kept.append((row_of(text), shown(text), why))
 
     def _note_scripts(self, new: Sequence[str], row_of: Callable[[str], int]) -> None:
         beyond_ascii = [text for text in new if not text.isascii()]
@@ -163,7 +162,9 @@ class TextStats:
         ]
 
     def _of_strange_length(self, column: str) -> list[Strange]:
-        """Where nearly all have one length, every other; else those at least `UNLIKE` times as long, or as short."""
+        """Where nearly all have one length, every other; else those `UNLIKE` times as long as the median, or as short."""
+        lengths = [length for length, _ in self._sample.values()]
+        all_alike = bool(lengths) and lengths.count(mode(lengths)) >= (1 - RARE_SHARE) * len(lengths)
         return [
             Strange(
                 row=far.row,
@@ -173,8 +174,8 @@ class TextStats:
                 kind=strange.LENGTH,
                 distance=far.distance,
             )
-            for far in far_out(self._ends, [length for length, _ in self._sample.values()])
-            if far.key and (far.distance == inf or not far.centre / UNLIKE < far.key < far.centre * UNLIKE)
+            for far in far_out(self._ends, lengths)
+            if far.key and (all_alike or not far.centre / UNLIKE < far.key < far.centre * UNLIKE)
         ]
 
 

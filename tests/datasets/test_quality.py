@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import statistics
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -106,9 +108,7 @@ def test_small_columns_are_counted_exactly(values: list[Any]) -> None:
     assert column.distinct == len(set(texts)) + len(set(numbers)) + len(set(booleans))
     assert column.distinct_exact
     expected = Counter(texts) + Counter(map(str, numbers)) + Counter(str(v).lower() for v in booleans)
-    assert {value: count for value, count in column.top if value} == {
-        value: count for value, count in expected.items() if count > 1 and value
-    }
+    assert dict(column.top) == (expected if expected and max(expected.values()) > 1 else {})
     assert column.true_share == (booleans.count(True) / len(booleans) if booleans else None)
 
 
@@ -264,7 +264,7 @@ def test_rows_that_are_no_objects_are_a_column_of_their_own() -> None:
 def test_numbers_beyond_floats_are_counted_apart() -> None:
     column = _of([1, 2, 10**400, -(10**5000), math.inf, math.nan])
     assert column.numbers is not None
-    assert (column.numbers.max, column.numbers.beyond, column.numbers.count) == (2, 4, 2)
+    assert (column.numbers.max, column.numbers.count, column.oddities) == (2, 2, {"beyond range": 4})
     assert _of([math.nan, 10**400]).numbers is None
     strangest = _report([{"a": 10**5000}]).strangest
     assert [one.value for one in strangest] == ["an integer of 16610 bits"]
@@ -359,34 +359,7 @@ def test_another_process_says_the_same() -> None:
     assert json.loads(said.stdout) == json.loads(json.dumps(_report(_varied(3000)).as_dict()))
 
 
-# -- the text ----------------------------------------------------------------------------------------------------------
-def test_the_text_names_columns_diversity_and_strange_values() -> None:
-    rows = [
-        {"name": f"Name {n}", "plan": "free", "born": "2000-01-01", "address": {"city": "Ulm"}, "tags": []}
-        for n in range(100)
-    ]
-    rows[3]["name"] = "N/A"
-    lines = _report(rows, PERSON).lines()
-    text = "\n".join(lines)
-    assert lines[0].split() == ["column", "empty", "distinct", "values"]
-    assert "nearly constant  plan = free; born = 2000-01-01; address.city = Ulm" in text
-    assert "never occurred  plan: team, gold, null; tags[]: new, old" in text
-    assert "row 3  name  'N/A': a placeholder" in text
-    assert len(lines) <= 60
-
-
-def test_fifteen_strange_columns_stay_within_a_screen() -> None:
-    rows = [{f"c{column}": f"{n} \x00{'a' * (n % 90)}" for column in range(15)} for n in range(100)]
-    assert len(_report(rows).lines()) <= 60
-
-
-def test_no_rows_are_a_report_too() -> None:
-    report = Quality(PERSON).report()
-    assert report.rows == 0
-    assert any(line.startswith("name") and "never" in line for line in report.lines())
-    json.dumps(report.as_dict(), allow_nan=False)
-
-
+# -- memory ------------------------------------------------------------------------------------------------------------
 def test_memory_does_not_grow_with_the_rows() -> None:
     quality = _quality([])
     sizes = []
@@ -399,13 +372,11 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 
 def _held(thing: Any) -> int:
     """Objects that are reachable from `thing`."""
-    import gc
-
     seen: set[int] = set()
     todo = [thing]
     while todo:
         one = todo.pop()
-        if id(one) not in seen and not isinstance(one, type | type(gc)) and not callable(one):
+        if id(one) not in seen and not isinstance(one, type | ModuleType) and not callable(one):
             seen.add(id(one))
             todo += gc.get_referents(one)
     return len(seen)
