@@ -162,7 +162,7 @@ class TextStats:
         ]
 
     def _of_strange_length(self, column: str) -> list[Strange]:
-        """Where nearly all have one length, every other; else those `UNLIKE` times as long as the median, or as short."""
+        """Where nearly all have one length, every other; else those `UNLIKE` times as long or short as the median."""
         lengths = [length for length, _ in self._sample.values()]
         all_alike = bool(lengths) and lengths.count(mode(lengths)) >= (1 - RARE_SHARE) * len(lengths)
         return [
