@@ -100,7 +100,7 @@ class StandardOutput:
 
 
 class RowFile:
-    """A file that holds whole rows at any time; it is opened, or emptied, when the first of them is written."""
+    """A file that holds whole rows at any time; it is opened and emptied when the first of them is written."""
 
     def __init__(self, path: Path, descriptor: int | None = None) -> None:
         self.path = path
@@ -119,20 +119,24 @@ class RowFile:
         """Hand the whole rows to the system: they survive the end of this process, however it ends."""
         if not self._held:
             return
-        if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        if not self.size:
-            os.ftruncate(self._file, 0)
+        file = self._opened()
         data = bytes(self._held)
         try:
-            self._write_all(self._file, memoryview(data))
+            self._write_all(file, memoryview(data))
         except OSError:
-            os.ftruncate(self._file, self.size)  # a full disk may have taken half a row
-            os.lseek(self._file, self.size, os.SEEK_SET)
+            os.ftruncate(file, self.size)  # a full disk may have taken half a row
+            os.lseek(file, self.size, os.SEEK_SET)
             raise
         self._digest.update(data)
         self.size += len(data)
         self._held.clear()
+
+    def _opened(self) -> int:
+        if self._file is None:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        if not self.size:
+            os.ftruncate(self._file, 0)
+        return self._file
 
     @staticmethod
     def _write_all(file: int, view: memoryview) -> None:
@@ -142,10 +146,7 @@ class RowFile:
     def sync(self) -> FileInfo:
         """Hand the whole rows to the disk; what was written."""
         self.flush()
-        if self._file is not None:
-            if not self.size:  # nothing is the whole file
-                os.ftruncate(self._file, 0)
-            os.fsync(self._file)
+        os.fsync(self._opened())
         return FileInfo(name=self.path.name, bytes=self.size, rows=self._rows, sha256=self._digest.hexdigest())
 
     def close(self) -> None:

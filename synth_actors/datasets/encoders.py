@@ -136,7 +136,7 @@ class Csv:
 
 
 # A quote mark, a separator or a space that another dialect gives a meaning is quoted too, for readers that guess one.
-_QUOTED = frozenset(",\"\r\n';|\t")
+_QUOTED = frozenset(",\"\r\n';|\t#")
 
 
 def _line(values: Iterable[Any]) -> bytes:
@@ -147,5 +147,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else pydantic_core.to_json(value).decode()
-    plain = text and _QUOTED.isdisjoint(text) and not text.startswith("\ufeff")  # no byte order mark at the beginning
+    plain = text and _QUOTED.isdisjoint(text) and text == text.strip(" \ufeff")  # nor a line of spaces, nor a BOM
     return text if plain else '"' + text.replace('"', '""') + '"'

@@ -141,7 +141,7 @@ def check_target(target: str, schema: RowSchema, *, overwrite: bool) -> Encoder:
     if target == "-":
         return JsonLines()
     if not target:
-        raise ConfigError(f"-o '': is no name; give {CHOICES}")
+        raise ConfigError(f"-o '': is no name; give a file that ends in {CHOICES}")
     path = Path(target)
     suffix = _suffix_of(target)
     _check_place(target, path, suffix)

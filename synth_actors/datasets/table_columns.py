@@ -75,17 +75,14 @@ class _Place:
     followed: frozenset[str]
 
     def follow(self, reference: str) -> tuple[Any, _Place]:
-        """What it names; True, which allows anything, when that is unknown or holds this place."""
+        """What it names; True, which allows anything, when that holds this place, or is named by an anchor."""
         pointer = reference.removeprefix(self.root.get("$id", ""))
         if pointer in self.followed or not (pointer == "#" or pointer.startswith("#/")):
             return True, self
         found: Any = self.root
         for part in pointer.split("/")[1:]:
             name = unquote(part).replace("~1", "/").replace("~0", "~")
-            if isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-                found = found[int(name)]
-            else:
-                found = found.get(name, True) if isinstance(found, Mapping) else True
+            found = found[int(name)] if isinstance(found, list) else found[name]
         return found, _Place(self.root, self.followed | {pointer})
 
 
@@ -204,7 +201,7 @@ def _of_bounds(least: int | None, most: int | None) -> Kind:
 
 def _of_array(schema: Mapping[str, Any], place: _Place) -> Kind:
     items = schema.get("items")
-    first = _list(schema, "prefixItems") or _list(schema, "items")
+    first = _list(schema, "prefixItems")
     most = schema.get("maxItems")
     whole = first and (items is False or (isinstance(most, int) and most <= len(first)))
     parts = first if whole else [*first, items if isinstance(items, Mapping) else True]

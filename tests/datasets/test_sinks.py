@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import BaseModel, Field
 
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.sinks import Csv, Sink, open_sink
+from synth_actors.datasets.sinks import FileInfo, RowRefusedError, Sink, open_sink
 from synth_actors.errors import ConfigError
 
 SCHEMA = RowSchema({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})
@@ -117,6 +112,57 @@ def test_a_full_disk_leaves_whole_rows(tmp_path: Path, monkeypatch: pytest.Monke
     assert left(tmp_path) == {"rows.jsonl.partial": '{"a":1}\n{"a":2}\n'}, "there is room again"
 
 
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_what_was_written_is_known_before_it_has_its_name(tmp_path: Path, name: str) -> None:
+    sink = sink_for(tmp_path / name)
+    for number in range(3):
+        sink.write({"a": number})
+        sink.flush()
+    files = sink.seal()
+    data = (tmp_path / f"{name}.partial").read_bytes()
+    assert files == (FileInfo(name=name, bytes=len(data), rows=3, sha256=hashlib.sha256(data).hexdigest()),)
+    assert sink.files == files
+    assert not (tmp_path / name).exists()
+    with pytest.raises(ConfigError, match="another run writes"):
+        sink_for(tmp_path / name, overwrite=True)
+    sink.publish()
+    assert (tmp_path / name).read_bytes() == data
+
+
+def test_what_was_sealed_and_not_published_is_kept(tmp_path: Path) -> None:
+    sink = sink_for(tmp_path / "rows.jsonl")
+    sink.write({"a": 1})
+    sink.seal()
+    assert sink.keep() == tmp_path / "rows.jsonl.partial"
+    assert left(tmp_path) == {"rows.jsonl.partial": '{"a":1}\n'}
+
+
+@pytest.mark.parametrize(("name", "text"), [("rows.jsonl", ""), ("rows.csv", "a,b\n")])
+def test_a_file_without_rows_is_a_file(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / f"{name}.partial").write_text("of an earlier run")
+    sink_for(tmp_path / name, overwrite=True).finish()
+    assert left(tmp_path) == {name: text}
+
+
+def test_a_row_that_is_refused_leaves_no_trace_and_says_its_number(tmp_path: Path) -> None:
+    sink = sink_for(tmp_path / "rows.csv")
+    for number in (1, 2):
+        with pytest.raises(RowRefusedError, match=rf"^row {number}: b: holds a lone surrogate \(\\ud83d\)") as caught:
+            sink.write({"b": "\ud83d"})
+        assert caught.value.row == number
+        sink.write({"a": number})
+    sink.finish()
+    assert left(tmp_path) == {"rows.csv": "a,b\n1,\n2,\n"}
+
+
+def test_the_partial_file_behind_a_link_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "rows.jsonl").symlink_to(tmp_path / "real" / "data.jsonl")
+    (tmp_path / "real" / "data.jsonl.partial").write_text("paid\n")
+    with pytest.raises(ConfigError, match=r"data\.jsonl\.partial holds rows of an earlier run"):
+        sink_for(tmp_path / "rows.jsonl")
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -139,59 +185,6 @@ def test_a_folder_and_a_place_that_cannot_be_written_are_refused(tmp_path: Path)
         sink_for(Path("/proc/rows.csv"))
 
 
-def test_csv_needs_columns() -> None:
-    with pytest.raises(ConfigError, match="properties"):
-        Csv(RowSchema({"type": "array"}))
-
-
-class Order(BaseModel):
-    number: int = Field(alias="orderNumber")
-    tags: list[str]
-    note: str | None = None
-
-
-def test_a_model_is_a_line_of_csv_by_its_aliases() -> None:
-    encoder = Csv(RowSchema(Order))
-    order = Order(orderNumber=3, tags=["a", "b"], note=None)
-    assert encoder.head() + encoder.row(order) == b'orderNumber,tags,note\n3,"[""a"",""b""]",\n'
-
-
-def test_columns_of_alternatives_stand_side_by_side() -> None:
-    cat, dog = ({"type": "object", "properties": {"name": {}, own: {}}} for own in ("lives", "bones"))
-    assert Csv(RowSchema({"oneOf": [cat, dog]})).columns == ("name", "lives", "bones")
-
-
-def test_a_key_without_a_column_is_counted() -> None:
-    encoder = Csv(SCHEMA)
-    assert encoder.row({"a": 1, "other": 2}) == b"1,\n"
-    assert encoder.left_out == 1
-
-
-VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.lists(st.integers())
-)
-
-
-@given(st.lists(st.fixed_dictionaries({"a": st.one_of(st.text(), VALUES), "b": VALUES}), max_size=5))
-def test_csv_is_read_back_by_another_reader(rows: list[dict[str, Any]]) -> None:
-    encoder = Csv(SCHEMA)
-    text = (encoder.head() + b"".join(map(encoder.row, rows))).decode()
-    found = list(csv.reader(io.StringIO(text, newline="")))
-    assert found[0] == ["a", "b"]
-
-    def read(cell: str, value: Any) -> Any:
-        if value is None:
-            return None if cell == "" else cell
-        return cell if isinstance(value, str) else json.loads(cell)
-
-    values = [[row["a"], row["b"]] for row in rows]
-    assert [list(map(read, line, row)) for line, row in zip(found[1:], values, strict=True)] == values
-
-
-def test_null_and_the_empty_text_look_different() -> None:
-    assert Csv(SCHEMA).row({"a": None, "b": ""}) == b',""\n'
-
-
 def test_standard_output_gets_rows_at_each_flush(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     sink = open_sink("-", SCHEMA, overwrite=False)
     sink.write({"a": 1})
@@ -201,3 +194,16 @@ def test_standard_output_gets_rows_at_each_flush(capfdbinary: pytest.CaptureFixt
     sink.write({"a": 2})
     assert sink.keep() is None
     assert capfdbinary.readouterr().out == b'{"a":2}\n'
+
+
+def test_standard_output_has_no_file_to_tell_of(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    sink = open_sink("-", SCHEMA, overwrite=False)
+    sink.write({"a": 1})
+    sink.finish()
+    assert sink.files == ()
+    assert capfdbinary.readouterr().out == b'{"a":1}\n'
+
+
+def test_an_output_without_a_name_is_told_what_there_is() -> None:
+    with pytest.raises(ConfigError, match=r"ends in \.jsonl, \.csv, \.parquet, or a folder with a trailing /, or -"):
+        open_sink("", SCHEMA, overwrite=False)
