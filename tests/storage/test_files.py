@@ -10,7 +10,7 @@ import trio
 
 from synth_actors.storage.errors import LockedError
 from synth_actors.storage.files import Lock, Reserve
-from synth_actors.storage.sqlite import Store, is_in_use, open_store
+from synth_actors.storage.sqlite import is_in_use, open_store
 from tests.storage.support import FORMAT, INSERT, child, names, numbers, stored
 
 HOLD = """
@@ -102,14 +102,14 @@ def test_a_lock_on_a_file_that_its_last_owner_removes_is_no_lock(tmp_path: Path)
 
 
 def test_looking_whether_it_is_in_use_keeps_nobody_out(tmp_path: Path) -> None:
-    async def look(store: Store) -> None:
+    async def look() -> None:
         assert await trio.to_thread.run_sync(is_in_use, tmp_path / "j")
 
     async def main() -> None:
         for n in range(20):
-            async with trio.open_nursery() as nursery, open_store(tmp_path / "j", FORMAT) as store:
+            async with open_store(tmp_path / "j", FORMAT) as store, trio.open_nursery() as nursery:
                 for _ in range(5):
-                    nursery.start_soon(look, store)
+                    nursery.start_soon(look)
                 await store.write(INSERT, (n, b""))
                 assert await trio.to_thread.run_sync(is_in_use, tmp_path / "j")
 
