@@ -29,3 +29,16 @@ class AttemptLog(Protocol):
         exception here fails the request.
         """
         ...
+
+
+@runtime_checkable
+class FailureLog(AttemptLog, Protocol):
+    """An `AttemptLog` that also hears of calls which brought no whole answer."""
+
+    def ended(self, key: bytes, attempt: int, message: str, usage: Usage, *, free: bool) -> None:
+        """The call is over, however it ended: refused, broken off, timed out, stopped, or its answer was no use.
+
+        `usage` is what is known to be used; `free` says that it was certainly not charged.  Told, not awaited, in the
+        middle of clean-up: it must not raise, and may only write down.
+        """
+        ...

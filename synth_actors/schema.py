@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 class Output:
     """A schema made ready: `tag` names it in keys, `json_schema` is sent, `parse` validates."""
 
-    __slots__ = ("json_schema", "parse", "tag")
+    __slots__ = ("json_schema", "lenient", "parse", "tag")
 
-    def __init__(self, tag: bytes, json_schema: dict[str, Any], parse: Callable[[str], Any]) -> None:
+    def __init__(
+        self, tag: bytes, json_schema: dict[str, Any], parse: Callable[[str], Any], *, lenient: bool = False
+    ) -> None:
         self.tag = tag
         self.json_schema = json_schema
         self.parse = parse
+        self.lenient = lenient  # `parse` makes something of every whole answer, cut and refused ones too
 
 
 def output_of(schema: type[BaseModel] | Mapping[str, Any] | OutputFormat) -> Output:
@@ -45,7 +48,8 @@ def output_of(schema: type[BaseModel] | Mapping[str, Any] | OutputFormat) -> Out
         tag = schema.tag.encode()
     except Exception as exc:  # the user's code, asked before anything is sent
         raise ConfigError(f"output_schema: {type(schema).__name__}: {type(exc).__name__}: {text_of(exc)}") from exc
-    return Output(b"format:" + tag + b"\0" + canonical(own), own, schema.parse)
+    lenient = bool(getattr(schema, "lenient", False))
+    return Output(b"format:" + tag + b"\0" + canonical(own), own, schema.parse, lenient=lenient)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:

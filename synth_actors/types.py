@@ -28,6 +28,8 @@ class OutputFormat(Protocol):
     """What an answer must look like, when neither a pydantic model nor a JSON Schema says it all.
 
     `tag` names the format in the cache key: two formats with equal `tag` and equal `json_schema()` are the same one.
+    A format with `lenient = True` makes something of every whole answer: also those that were cut at `max_tokens` or
+    refused become a `Response`, whose `stop_reason` says so; its `parse` must not raise.
     """
 
     tag: str

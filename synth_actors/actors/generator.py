@@ -17,12 +17,12 @@ from synth_actors.actors.actor import Worker
 from synth_actors.actors.checks import check_completion, check_error, check_text, check_usage
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
-from synth_actors.attempt_log import AttemptLog
+from synth_actors.attempt_log import AttemptLog, FailureLog
 from synth_actors.config import Price
-from synth_actors.errors import text_of
+from synth_actors.errors import SynthActorsError, text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
-from synth_actors.policy.pricing import priced
+from synth_actors.policy.pricing import may_be_charged, priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
 from synth_actors.schema import Output
@@ -63,6 +63,7 @@ class GeneratorActor(Worker[Generate]):
         self._lines = lines
         self._limiter = limiter
         self._log = attempt_log
+        self._ended = attempt_log.ended if isinstance(attempt_log, FailureLog) else None
         self._max_response_bytes = max_response_bytes
         self._idle = idle
         self._now = trio.lowlevel.current_clock().current_time
@@ -101,6 +102,8 @@ class GeneratorActor(Worker[Generate]):
             self._idle()
             self._router.send(Finished(attempt, result))
             taping.close(result)
+            if self._ended is not None and isinstance(result, Failure):
+                self._ended(attempt.route.key, attempt.number, result.message, result.usage, free=is_free(result))
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
@@ -162,9 +165,14 @@ class GeneratorActor(Worker[Generate]):
         )
 
 
+def is_free(failure: Failure) -> bool:
+    """Whether a failed attempt was certainly not charged."""
+    return failure.unsent or not may_be_charged(failure.fault)
+
+
 def _problem(output: Output | None, completion: Completion) -> str | None:
     """What is wrong with the answer under the request's schema; None when nothing is."""
-    if output is None:
+    if output is None or output.lenient:
         return None
     if completion.stop_reason == "max_tokens":
         return "the answer was cut at max_tokens; raise max_tokens or ask for less"
@@ -269,7 +277,8 @@ class _Taping:
     def crashed(self, exc: Exception) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""
         text = f"{type(exc).__name__}: {text_of(exc)}"
-        logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
+        if not isinstance(exc, SynthActorsError):  # that was raised on purpose, by the log
+            logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
         message = f"{self._line.name}: unexpected {text}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
 

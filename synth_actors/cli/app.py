@@ -36,7 +36,12 @@ def _decimal(text: str | float) -> float:
 
 Schema = Annotated[str, typer.Argument(metavar="SCHEMA", help="A JSON Schema file, or package.module:PydanticModel.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="COUNT", parser=_whole, help="How many rows.")]
-Output = Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="A .jsonl or .csv file; - is stdout.")]
+Output = Annotated[
+    str,
+    typer.Option(
+        "-o", "--output", metavar="FILE", help="A .jsonl, .csv or .parquet file, or a folder/ of shards; - is stdout."
+    ),
+]
 Endpoints = Annotated[
     list[str] | None,
     typer.Option("--endpoint", metavar="E", help="local, anthropic:MODEL or openai:MODEL@BASE_URL; may be repeated."),
@@ -59,7 +64,13 @@ Budget = Annotated[
     float | None, typer.Option("--budget-usd", metavar="D", parser=_decimal, help="Stop before this is passed.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated cost; make no call.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE once all rows are there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output once all rows are there.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where an earlier run stopped; what was answered is not asked again.")
+]
+Fork = Annotated[bool, typer.Option("--fork", help="Set the journal of an earlier run aside and begin anew.")]
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file.")]
+JOB_FILE = Path("job.toml")
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML: [engine] and [[endpoints]].")]
 
 
@@ -75,12 +86,17 @@ Then with a model; a second endpoint takes over when the first fails:
     --endpoint anthropic:claude-haiku-5-5 \\
     --endpoint openai:my-model@http://127.0.0.1:8000/v1 \\
     --instructions "Orders of a bicycle shop in Lyon" --budget-usd 2
+
+\b
+Or as a job in a file, which also says what varies and what counts as a duplicate:
+  synth-actors init && synth-actors run
 """
 
 GENERATE_HELP = """Make COUNT valid rows that follow SCHEMA and write them to FILE.
 
-FILE appears when all rows are there.  After Ctrl-C, or when some rows cannot be made, the others stand in FILE.partial.
-In a .csv file a nested value is JSON in its cell and null is an empty cell.
+FILE appears when all rows are there.  After Ctrl-C, or when some rows cannot be made, the others stand in FILE.partial
+and every answer in FILE.journal: the same command with --resume goes on there.  In a .csv file a nested value is JSON
+in its cell and null is an empty cell.
 
 \b
 Examples:
@@ -91,6 +107,32 @@ Examples:
 
 \b
 Exit status: 0 all rows are there, 1 some are missing, 2 wrong input, 130 after Ctrl-C.
+"""
+
+RUN_HELP = """Run the job in the file JOB; without it, job.toml.
+
+Every call is written down in OUTPUT.journal before it is made, and its answer when it is there.  However a run ends,
+the same command with --resume goes on: nothing that was answered is asked again.  Ctrl-C, or SIGTERM, asks for
+nothing more and waits for the calls that are out; a second Ctrl-C stops at once.  Beside the output stands a
+manifest.json.
+
+\b
+Examples:
+  synth-actors init && synth-actors run
+  synth-actors run overnight.toml --dry-run
+  synth-actors run overnight.toml --resume
+
+\b
+Exit status: 0 all rows are there, 1 some are missing (--resume goes on), 2 wrong input, 130 after Ctrl-C.
+"""
+
+STATUS_HELP = """Show how far the job in the file JOB is; without it, job.toml.
+
+Rows, answers, cost, and the calls whose answer never arrived: those may be on the bill.  It may be asked while the job
+runs.
+
+\b
+Exit status: 0 the job is complete, 1 it is not, 2 wrong input.
 """
 
 
@@ -169,11 +211,14 @@ def generate(
     budget_usd: Budget = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
+    resume: Resume = False,
+    fork: Fork = False,
     config: Config = None,
 ) -> int:
     """Make COUNT rows."""
     try:
         from synth_actors.cli.generate import Flags, make_rows
+        from synth_actors.datasets.beginning import Wish
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
     given = Flags(
@@ -188,10 +233,43 @@ def generate(
         max_tokens=max_tokens,
         temperature=temperature,
         budget_usd=budget_usd,
-        overwrite=overwrite,
+        wish=Wish(resume=resume, overwrite=overwrite, fork=fork),
         config=config,
     )
     return make_rows(given, dry_run=dry_run)
+
+
+@app.command(help=RUN_HELP)
+def run(
+    job: JobFile = JOB_FILE,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    fork: Fork = False,
+    dry_run: DryRun = False,
+) -> int:
+    """Run a job."""
+    try:
+        from synth_actors.cli.job import run_file
+        from synth_actors.datasets.beginning import Wish
+    except KeyboardInterrupt:
+        return _refuse("interrupted", 130)
+    return run_file(job, Wish(resume=resume, overwrite=overwrite, fork=fork), dry_run=dry_run)
+
+
+@app.command(help=STATUS_HELP)
+def status(job: JobFile = JOB_FILE) -> int:
+    """Show how far a job is."""
+    from synth_actors.cli.job import show_status
+
+    return show_status(job)
+
+
+@app.command()
+def init(job: JobFile = JOB_FILE) -> None:
+    """Write a commented job file that works as it is, without a key: `synth-actors run` runs it."""
+    from synth_actors.cli.job import write_template
+
+    write_template(job)
 
 
 @app.command("config")

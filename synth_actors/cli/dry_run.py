@@ -7,29 +7,27 @@ from collections.abc import Iterator, Sequence
 import orjson
 from pydantic import SecretStr
 
-from synth_actors.cli.run import Run
 from synth_actors.cli.settings import check_access
 from synth_actors.config import Endpoint
-from synth_actors.datasets.plan import Plan
-from synth_actors.datasets.row_schema import RowSchema
+from synth_actors.datasets.prepared import Prepared
 from synth_actors.datasets.size import tokens_of_text
 from synth_actors.providers.access import MissingKeyError
 from synth_actors.providers.prices import price_of
 
 
-def plan_text(run: Run, target: str, notes: Sequence[str] = ()) -> str:
+def plan_text(prepared: Prepared, notes: Sequence[str] = ()) -> str:
     """The plan for a person: requests, tokens, dollars, the first prompt."""
-    schema = RowSchema(run.schema)
-    plan = Plan(schema, run.job)
+    plan = prepared.making.plan
+    job = plan.job
     first = plan.request(plan.rows_of(0), 0, {})
     sent = (first.system or "") + (first.prompt or "") + orjson.dumps(first.output_schema.json_schema()).decode()
-    tokens_in, tokens_out = plan.requests * tokens_of_text(sent), run.job.count * plan.row_tokens
+    tokens_in, tokens_out = plan.requests * tokens_of_text(sent), job.count * plan.row_tokens
     lines = [
         "The plan; nothing was sent and no file was written.",
-        f"  rows       {run.job.count} to {target}, seed {run.job.seed}",
-        f"  requests   {plan.requests} of up to {run.job.rows_per_request} rows, max_tokens {first.max_tokens} each",
+        f"  rows       {job.count} to {prepared.target}, seed {job.seed}",
+        f"  requests   {plan.requests} of up to {job.rows_per_request} rows, max_tokens {first.max_tokens} each",
         f"  tokens     about {tokens_in:,} in and {tokens_out:,} out, when every row is right at once",
-        *(f"  endpoint   {line}" for line in _endpoints(run, tokens_in, tokens_out)),
+        *(f"  endpoint   {line}" for line in _endpoints(prepared, tokens_in, tokens_out)),
         *(f"  note       {note}" for note in notes),
         "The first request:",
         *("  | " + line for line in f"{first.system}\n\n{first.prompt}".splitlines()),
@@ -50,9 +48,9 @@ def missing_keys(endpoints: Sequence[Endpoint]) -> tuple[list[str], list[Endpoin
     return notes, usable
 
 
-def _endpoints(run: Run, tokens_in: int, tokens_out: int) -> Iterator[str]:
-    budget = run.settings.engine.budget_usd
-    for endpoint in run.settings.endpoints:
+def _endpoints(prepared: Prepared, tokens_in: int, tokens_out: int) -> Iterator[str]:
+    budget = prepared.config.budget_usd
+    for endpoint in prepared.endpoints:
         cost = _cost(endpoint, tokens_in, tokens_out)
         if cost is None:
             yield f"{endpoint.name}: cost unknown; give its price = {{...}} under [[endpoints]] in --config"

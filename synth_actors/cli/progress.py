@@ -32,27 +32,41 @@ class Display(Protocol):
         ...
 
 
-def display_for(*, rows_on_stdout: bool) -> Display:
+def display_for(*, rows_on_stdout: bool, budget_usd: float | None = None) -> Display:
     """A bar when stderr is a terminal on which no rows appear."""
     if sys.stderr.isatty() and not (rows_on_stdout and sys.stdout.isatty()):
-        return Bar()
-    return Lines()
+        return Bar(budget_usd)
+    return Lines(budget_usd)
+
+
+WAITING_INTERVAL_S = 60.0
+"""How often it is said that there is nothing new."""
 
 
 class Lines:
-    """One line every few seconds."""
+    """One line every few seconds; while nothing comes, one a minute."""
 
     interval_s = 5.0
 
-    def __init__(self) -> None:
+    def __init__(self, budget_usd: float | None = None) -> None:
+        self._budget_usd = budget_usd
         self._started_at: float | None = None
+        self._first: RowsReport | None = None
+        self._said: tuple[int, int] | None = None
+        self._said_at = 0.0
 
     def show(self, report: RowsReport, note: str = "") -> None:
-        """Print a line; nothing at the start."""
-        if self._started_at is None:
-            self._started_at = time.monotonic()
+        """Print a line; nothing at the start, and nothing that was just said."""
+        now = time.monotonic()
+        if self._started_at is None or self._first is None:
+            self._started_at, self._first = now, report
             return
-        typer.echo(line_of(report, time.monotonic() - self._started_at, note), err=True)
+        figures = (report.valid, report.missing)
+        if figures == self._said and now - self._said_at < WAITING_INTERVAL_S:
+            return
+        self._said, self._said_at = figures, now
+        elapsed_s = now - self._started_at
+        typer.echo(line_of(report, elapsed_s, note, before=self._first.valid, budget_usd=self._budget_usd), err=True)
 
     def say(self, line: str) -> None:
         """Print it."""
@@ -62,13 +76,27 @@ class Lines:
         """Nothing is left to show."""
 
 
-def line_of(report: RowsReport, elapsed_s: float, note: str = "") -> str:
-    """The figures as one line: `340 of 1000 rows, 34.0 rows/s, about 19 s to go`."""
-    rate = report.valid / elapsed_s if elapsed_s > 0 else 0.0
+def line_of(
+    report: RowsReport, elapsed_s: float, note: str = "", *, before: int = 0, budget_usd: float | None = None
+) -> str:
+    """The figures as one line: `340 of 1000 rows, 34.0 rows/s, about 19 s to go, $0.12 of $5`.
+
+    `before` rows were there when this run began.
+    """
+    rate = (report.valid - before) / elapsed_s if elapsed_s > 0 else 0.0
     left = report.asked - report.valid - report.missing
     to_go = f", about {left / rate:.0f} s to go" if rate else ""
     lost = f", {report.missing} missing" if report.missing else ""
-    return f"{report.valid} of {report.asked} rows{lost}, {rate:.1f} rows/s{to_go}{'; ' if note else ''}{note}"
+    text = f"{report.valid} of {report.asked} rows{lost}, {rate:.1f} rows/s{to_go}{money(report, budget_usd)}"
+    return f"{text}; {note}" if note else text
+
+
+def money(report: RowsReport, budget_usd: float | None) -> str:
+    """What it cost so far, where it costs something: `, $0.12 of $5`."""
+    cost_usd = report.usage.cost_usd
+    if not cost_usd:
+        return ""
+    return f", ${cost_usd:.2f}" if budget_usd is None else f", ${cost_usd:.2f} of ${budget_usd:g}"
 
 
 class Bar:
@@ -76,7 +104,9 @@ class Bar:
 
     interval_s = 0.1
 
-    def __init__(self) -> None:
+    def __init__(self, budget_usd: float | None = None) -> None:
+        self._budget_usd = budget_usd
+        self._before = 0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
         self._started_at = 0.0
@@ -87,9 +117,11 @@ class Bar:
             self._progress = _new_bar()
             self._task = self._progress.add_task("rows", total=report.asked, rate="", note="")
             self._started_at = time.monotonic()
+            self._before = report.valid
             self._progress.start()
         elapsed_s = time.monotonic() - self._started_at
-        rate = f"{report.valid / elapsed_s:.1f} rows/s" if elapsed_s > 0 else ""
+        rate = f"{(report.valid - self._before) / elapsed_s:.1f} rows/s" if elapsed_s > 0 else ""
+        rate += money(report, self._budget_usd)
         self._progress.update(self._task, completed=report.valid, rate=rate, note=note)
         self._progress.refresh()
 

@@ -1,30 +1,24 @@
-"""How does one run of `generate` go, and how does it end?
+"""How does one run of a job go, and how does it end?
 
-Rows go to the sink as they come.  The first Ctrl-C stops asking for more, writes the rows that are there and lets the
-engine close; a second one is not waited for.  Every way to end leaves the whole rows behind.
+The first Ctrl-C, or SIGTERM, asks for nothing more and waits for the calls that are out, since they may be paid; a
+second one is not waited for.  Every way to end leaves the whole rows and the journal behind.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import trio
-from pydantic import BaseModel
 
 from synth_actors.cli.progress import Display
-from synth_actors.cli.settings import Settings
 from synth_actors.cli.trouble import Watch
-from synth_actors.datasets.plan import RowsJob
+from synth_actors.datasets.beginning import Wish
+from synth_actors.datasets.jobs import Job, JobResult, open_prepared
+from synth_actors.datasets.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
-from synth_actors.datasets.rows import Rows, generate_rows
-from synth_actors.datasets.sinks import Sink
-from synth_actors.engine import Engine, open_engine
 from synth_actors.errors import EngineClosedError, SynthActorsError
 from synth_actors.snapshot import Snapshot
 
@@ -32,89 +26,94 @@ LOOK_EVERY_S = 0.5
 """How soon trouble with an endpoint is said."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Everything that was decided before the first call."""
-
-    settings: Settings
-    schema: type[BaseModel] | Mapping[str, Any]
-    job: RowsJob
-    in_thread: bool  # the sink may block, as a pipe does
-
-
 @dataclass(slots=True)
 class Ending:
-    """How a run goes and ended.  `kept` is where the rows stand when there are fewer than asked for."""
+    """How a run goes and ended.  `error` is what kept the job from opening; what stopped it stands in `result`."""
 
     asked: int
-    engine: Engine | None = None
-    rows: Rows[Any] | None = None
-    elapsed_s: float = 0.0
-    snapshot: Snapshot | None = None
+    job: Job | None = None
     error: SynthActorsError | OSError | None = None
     signal: int | None = None
-    kept: Path | None = None
+    elapsed_s: float = 0.0
     note: str = ""  # what keeps the rows from coming
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     @property
-    def report(self) -> RowsReport:
-        """What became of the rows so far."""
-        return RowsReport(asked=self.asked) if self.rows is None else self.rows.report
+    def result(self) -> JobResult | None:
+        """What became of the job; None when it never opened."""
+        return None if self.job is None else self.job.result
 
     @property
-    def complete(self) -> bool:
-        """Whether all rows are there, and in the file."""
-        return self.report.complete and not isinstance(self.error, OSError)
+    def report(self) -> RowsReport:
+        """What became of the rows so far."""
+        if self.result is not None:
+            return self.result.report
+        return RowsReport(asked=self.asked) if self.job is None else self.job.report
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What the engine knew at its end; None when none was needed."""
+        return None if self.job is None else self.job.snapshot
+
+    @property
+    def stopped_by(self) -> SynthActorsError | OSError | None:
+        """The error that ended it."""
+        return self.error if self.result is None else self.result.error
 
 
-def run(plan: Run, sink: Sink, display: Display) -> Ending:
-    """Make the rows and finish the sink.  Whatever is raised, the sink has kept the whole rows."""
-    ending = Ending(plan.job.count)
-    kept = False
+def run(prepared: Prepared, wish: Wish, display: Display) -> Ending:
+    """Make the rows and the output."""
+    ending = Ending(prepared.making.plan.job.count)
+    started_at = time.monotonic()
     try:
-        trio.run(_watched, plan, sink, display, ending)
-        if ending.complete:
-            kept = True
-            sink.finish()
-    except OSError as exc:
-        ending.error = exc
+        trio.run(_watched, prepared, wish, display, ending)
     finally:
         display.close()
-        if not kept:
-            ending.kept = _kept(sink, ending)
+    ending.elapsed_s = time.monotonic() - started_at
     return ending
 
 
-def _kept(sink: Sink, ending: Ending) -> Path | None:
-    try:
-        return sink.keep()
-    except OSError as exc:  # the disk is full, or the pipe closed: what was written before stands
-        ending.error = ending.error or exc
-        return None
-
-
-async def _watched(plan: Run, sink: Sink, display: Display, ending: Ending) -> None:
+async def _watched(prepared: Prepared, wish: Wish, display: Display, ending: Ending) -> None:
     """Errors end as values here, so that the nursery wraps none of them."""
-    started_at = time.monotonic()
     async with trio.open_nursery() as nursery:
-        await nursery.start(_stop_at_signal, ending)
-        nursery.start_soon(_show, display, ending)
-        nursery.start_soon(_look, plan, display, ending)
-        try:
-            await _in_engine(plan, sink, ending)
-        except (SynthActorsError, OSError) as exc:
-            ending.error = exc
+        await nursery.start(_stop_at_signals, prepared, display, ending)
+        with ending.scope:
+            try:
+                await _in_job(prepared, wish, display, ending, nursery)
+            except (SynthActorsError, OSError) as exc:
+                ending.error = exc
         nursery.cancel_scope.cancel()
-    ending.elapsed_s = time.monotonic() - started_at
 
 
-async def _stop_at_signal(ending: Ending, task_status: trio.TaskStatus[None]) -> None:
+async def _in_job(prepared: Prepared, wish: Wish, display: Display, ending: Ending, nursery: trio.Nursery) -> None:
+    async with open_prepared(prepared, wish) as job:
+        ending.job = job
+        for note in job.notes:
+            display.say(note)
+        if ending.signal is not None:
+            job.drain()
+        nursery.start_soon(_show, display, ending)
+        nursery.start_soon(_look, prepared, display, ending)
+        await job.finish()
+
+
+async def _stop_at_signals(
+    prepared: Prepared, display: Display, ending: Ending, task_status: trio.TaskStatus[None]
+) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:
+            if ending.signal is not None:
+                break
             ending.signal = number
-            break
+            if ending.job is None:
+                break
+            ending.job.drain()
+            limit_s = prepared.config.drain_timeout_s
+            ending.scope.deadline = trio.current_time() + limit_s
+            if calls := ending.job.calls_out:
+                what = "the call that is" if calls == 1 else f"the {calls} calls that are"
+                display.say(f"stopping: up to {limit_s:g} s for {what} out; again to stop at once")
     ending.scope.cancel()
 
 
@@ -124,57 +123,13 @@ async def _show(display: Display, ending: Ending) -> None:
         await trio.sleep(display.interval_s)
 
 
-async def _look(plan: Run, display: Display, ending: Ending) -> None:
-    watch = Watch(plan.settings.engine.outage_patience_s)
+async def _look(prepared: Prepared, display: Display, ending: Ending) -> None:
+    watch = Watch(prepared.config.outage_patience_s)
+    engine = None if ending.job is None else ending.job.engine
     with suppress(EngineClosedError):  # whoever waits for rows is told why
-        while True:
+        while engine is not None:
             await trio.sleep(LOOK_EVERY_S)
-            if ending.engine is None:
-                continue
-            ending.snapshot = await ending.engine.metrics()
-            for line in watch.news(ending.snapshot):
+            snapshot = await engine.metrics()
+            for line in watch.news(snapshot):
                 display.say(line)
-            ending.note = watch.note(ending.snapshot)
-
-
-async def _in_engine(plan: Run, sink: Sink, ending: Ending) -> None:
-    async with open_engine(plan.settings.endpoints, plan.settings.engine) as engine:
-        ending.engine = engine
-        with ending.scope:
-            try:
-                await _copy_all(engine, plan, sink, ending)
-            except (SynthActorsError, OSError) as exc:
-                ending.error = exc
-        ending.snapshot = await engine.metrics()
-
-
-async def _copy_all(engine: Engine, plan: Run, sink: Sink, ending: Ending) -> None:
-    job = plan.job
-    async with generate_rows(
-        engine,
-        plan.schema,
-        job.count,
-        job.rows_per_request,
-        job.seed,
-        job.instructions,
-        max_tokens=job.max_tokens,
-        temperature=job.temperature,
-        max_attempts=job.max_attempts,
-    ) as rows:
-        ending.rows = rows
-        try:
-            await _copy(rows, sink, in_thread=plan.in_thread)
-        finally:
-            for row in rows.take_finished():  # paid, though an earlier one is not there
-                sink.write(row)
-
-
-async def _copy(rows: Rows[Any], sink: Sink, *, in_thread: bool) -> None:
-    async for row in rows:
-        sink.write(row)
-        if rows.ready and not sink.full:
-            continue
-        if in_thread:
-            await trio.to_thread.run_sync(sink.flush, abandon_on_cancel=True)
-        else:
-            sink.flush()
+            ending.note = watch.note(snapshot)

@@ -46,7 +46,7 @@ def load_settings(
 
 def check_access(endpoint: Endpoint) -> None:
     """Raises `ConfigError` when the address or the key of an endpoint is wrong or missing."""
-    if endpoint.provider != "local":
+    if isinstance(endpoint.provider, str) and endpoint.provider != "local":
         access_of(endpoint)
 
 

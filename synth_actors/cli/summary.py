@@ -2,51 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from synth_actors.cli.remedies import on_command_line
 from synth_actors.cli.run import Ending
 from synth_actors.cli.trouble import endpoint_line
+from synth_actors.datasets.journal_tables import UncertainCall
+from synth_actors.datasets.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
-from synth_actors.datasets.sinks import Sink
 from synth_actors.policy.bottlenecks import analyze
 from synth_actors.snapshot import LatencySummary, Snapshot
 from synth_actors.types import Usage
 
 MAX_REASONS_SHOWN = 5
+MAX_CALLS_SHOWN = 5
 LEAST_DISTINCT = 0.95
 """Distinct rows per row below which the summary warns: the job is complete, but perhaps of little use."""
 MOST_INVALID = 0.1
 """Invalid rows per row that came, above which the summary warns: they are paid for and asked for again."""
 
 
-def summary(ending: Ending, sink: Sink, target: str) -> str:
+def summary(ending: Ending, prepared: Prepared) -> str:
     """The closing lines."""
     report = ending.report
-    rate = sink.rows / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
-    place = _place(ending, target)
+    rate = report.valid / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
+    place = _place(ending, prepared)
     lines = [f"{report.valid} of {report.asked} rows in {ending.elapsed_s:.2f} s ({rate:,.1f} rows/s){place}"]
-    lines += [f"  {name:<11}{text}" for name, text in _rows(ending, sink)]
+    lines += [f"  {name:<11}{text}" for name, text in _rows(ending)]
     if ending.snapshot is not None:
         lines += [f"  {name:<11}{text}" for name, text in _engine(ending.snapshot, report)]
+    lines += [f"  {name:<11}{text}" for name, text in _closing(ending, prepared)]
     return "\n".join(lines)
 
 
-def _place(ending: Ending, target: str) -> str:
-    where = "stdout" if target == "-" else target
-    if ending.complete:
-        return f" -> {where}"
-    return f" -> {ending.kept}" if ending.kept is not None else ""
+def _place(ending: Ending, prepared: Prepared) -> str:
+    result = ending.result
+    if result is None:
+        return ""
+    if result.complete:
+        return f" -> {'stdout' if prepared.output is None else prepared.output}"
+    return f" -> {result.kept}" if result.kept is not None else ""
 
 
-def _rows(ending: Ending, sink: Sink) -> Iterator[tuple[str, str]]:
+def _rows(ending: Ending) -> Iterator[tuple[str, str]]:
     report = ending.report
     text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
     text += f", {report.invalid} invalid refused"
-    yield "rows", text
-    yield from (("missing", text) for text in _missing(report, stopped_by=str(ending.error)))
-    if sink.encoder.left_out:
-        yield "left out", f"{sink.encoder.left_out} rows had keys without a column; .jsonl keeps them"
+    more = {"near duplicates": report.near_duplicates, "duplicates replaced": report.replaced}
+    more |= {"salvaged": report.salvaged, "answers refused by the model": report.refused}
+    yield "rows", text + "".join(f", {count} {name}" for name, count in more.items() if count)
+    yield from (("missing", text) for text in _missing(report, stopped_by=str(ending.stopped_by)))
+    if ending.result is not None and ending.result.left_out:
+        yield "left out", f"{ending.result.left_out} rows had keys without a column; .jsonl keeps them"
+
+
+def _closing(ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
+    """What is left to do, and where the rest stands."""
+    if ending.result is None or prepared.output is None:
+        return
+    yield from uncertain_lines(ending.result.uncertain)
+    if ending.result.manifest is not None:
+        yield "manifest", str(ending.result.manifest)
+    if not ending.result.complete:
+        yield "resume", "run it again with --resume: nothing that was answered is asked again"
+
+
+def uncertain_lines(calls: Sequence[UncertainCall]) -> Iterator[tuple[str, str]]:
+    """The calls whose answer never arrived: how many, and what they may have cost; then the first of them."""
+    if not calls:
+        return
+    known = [call.most_usd for call in calls if call.most_usd is not None]
+    most = f"at most ${sum(known):.4f}" if len(known) == len(calls) else "nobody knows how much"
+    what = "call has" if len(calls) == 1 else "calls have"
+    yield "uncertain", f"{len(calls)} {what} brought no answer and may be on the bill, {most}"
+    for call in calls[:MAX_CALLS_SHOWN]:
+        why = "nothing was heard of it any more" if call.ended is None else " ".join(call.ended.split())
+        most = "" if call.most_usd is None else f", at most ${call.most_usd:.4f}"
+        yield "", f"rows {call.rows} at {call.endpoint}{most}: {why}"
+    if len(calls) > MAX_CALLS_SHOWN:
+        yield "", f"and {len(calls) - MAX_CALLS_SHOWN} more"
 
 
 def _missing(report: RowsReport, stopped_by: str) -> Iterator[str]:
@@ -66,7 +100,7 @@ def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]
         yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
     cache = snapshot.cache
     yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
-    yield "tokens", f"{_tokens(report.usage)}; cost {_cost(report.usage)}"
+    yield "tokens", f"{_tokens(report.usage)}; cost {cost_text(report.usage)}"
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
     found = [*_about_rows(report), *_about_engine(snapshot)]
@@ -106,7 +140,8 @@ def _tokens(usage: Usage) -> str:
     return f"{usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out"
 
 
-def _cost(usage: Usage) -> str:
+def cost_text(usage: Usage) -> str:
+    """Dollars, or why they are not known."""
     if usage.cost_usd is None:
         return "unknown (no price is known; give price = {...} under [[endpoints]] in --config)"
     return f"${usage.cost_usd:.4f}"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from synth_actors.datasets.columns import Columns
 from synth_actors.datasets.draws import Column, columns_of, suggestions
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.size import default_max_tokens, tokens_of_row
+from synth_actors.datasets.size import MOST_MAX_TOKENS, default_max_tokens, tokens_of_row
 from synth_actors.errors import ConfigError
 from synth_actors.types import Request
 
@@ -57,12 +58,14 @@ def _is_whole(value: object) -> bool:
 class Plan:
     """The requests of one job, each a function of its number, its try and what was wrong before."""
 
-    def __init__(self, schema: RowSchema, job: RowsJob) -> None:
+    def __init__(self, schema: RowSchema, job: RowsJob, given: Columns | None = None) -> None:
         self.job = job
         self.requests = -(-job.count // job.rows_per_request)
         self.row_tokens = tokens_of_row(schema.json_schema)
         self._schema = schema
-        self._columns: tuple[Column, ...] = columns_of(schema.json_schema)
+        self._given = given
+        taken = frozenset[str]() if given is None else given.taken
+        self._columns: tuple[Column, ...] = columns_of(schema.json_schema, taken)
         self._system = _system(schema, job.instructions)
         self.request([0], 0, {})  # a wrong max_tokens or temperature is said before anything is sent
 
@@ -71,12 +74,15 @@ class Plan:
         first = number * self.job.rows_per_request
         return range(first, min(first + self.job.rows_per_request, self.job.count))
 
-    def request(self, rows: Sequence[int], attempt: int, problems: Mapping[int, str]) -> Request:
-        """The request for `rows`; `problems` says why the last try of some of them was refused."""
+    def request(self, rows: Sequence[int], attempt: int, problems: Mapping[int, str], *, room: int = 1) -> Request:
+        """The request for `rows`; `problems` says why the last try of some of them was refused.
+
+        `room` multiplies the default of `max_tokens`, as far as that goes.
+        """
         job = self.job
         max_tokens = job.max_tokens
         if max_tokens is None:
-            max_tokens = default_max_tokens(self.row_tokens, len(rows))
+            max_tokens = min(room * default_max_tokens(self.row_tokens, len(rows)), MOST_MAX_TOKENS)
         return Request(
             system=self._system,
             prompt=self._prompt(rows, attempt, problems),
@@ -94,7 +100,8 @@ class Plan:
 
     def _line(self, row: int, attempt: int, problem: str | None) -> str:
         wanted = suggestions(self._columns, seed=self.job.seed, row=row, attempt=attempt)
-        parts = [wanted] if wanted else []
+        parts = [] if self._given is None else self._given.words(row)
+        parts += [wanted] if wanted else []
         if problem is not None:
             parts.append(f"the last one was refused: {problem[:LONGEST_PROBLEM]}")
         return f"Row {row + 1}" + (": " + "; ".join(parts) if parts else "")

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 import pydantic_core
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
 from synth_actors.datasets.references import answer_schema
+from synth_actors.datasets.salvage import Found, rows_in
 from synth_actors.errors import ConfigError
 from synth_actors.schema import canonical, validator_of
 
@@ -73,38 +74,15 @@ class RowsFormat:
 
     tag: str
     schema: dict[str, Any]
+    lenient: ClassVar[bool] = True  # also of an answer that was cut, the rows that stand whole are worth their money
 
     def json_schema(self) -> dict[str, Any]:
         """The schema of the whole answer."""
         return self.schema
 
-    def parse(self, text: str) -> list[Any]:
-        """The raw values of the rows; also of a bare array, and inside a Markdown fence.
-
-        Raises:
-            ValueError: `text` is no JSON, or holds no array of rows.
-        """
-        try:
-            answer = pydantic_core.from_json(_unfenced(text), allow_inf_nan=False)
-        except ValueError as exc:
-            raise ValueError(f'the answer is no JSON ({exc}); asked for was {{"rows": [...]}}') from None
-        return _rows_of(answer)
-
-
-def whole_rows(text: str) -> list[Any]:
-    """The rows that stand whole in an answer that was cut; none when it is no JSON up to the cut."""
-    body = _unfenced(text).rstrip()
-    between_rows = body.endswith((",", "}", "]", '"'))  # elsewhere the cut may stand inside a number
-    body = body.removesuffix(",")
-    for ending in ("", "]}", "]", "}") if between_rows else ():
-        try:
-            return _rows_of(pydantic_core.from_json(body + ending, allow_inf_nan=False))
-        except ValueError:
-            continue
-    try:
-        return _rows_of(pydantic_core.from_json(body, allow_inf_nan=False, allow_partial="trailing-strings"))[:-1]
-    except ValueError:
-        return []
+    def parse(self, text: str) -> Found:
+        """The raw values of the rows, as far as there are any."""
+        return rows_in(text)
 
 
 def row_json(row: Any) -> bytes:
@@ -112,6 +90,11 @@ def row_json(row: Any) -> bytes:
     if isinstance(row, BaseModel):
         return row.__pydantic_serializer__.to_json(row, by_alias=True)
     return pydantic_core.to_json(row)
+
+
+def plain_value(row: Any) -> Any:
+    """One row as a JSON value."""
+    return pydantic_core.from_json(row_json(row)) if isinstance(row, BaseModel) else row
 
 
 def identity_of(row: Any) -> bytes:
@@ -126,20 +109,6 @@ def identity_of(row: Any) -> bytes:
 
 def _nothing(_: Any) -> None:
     """A model checks itself."""
-
-
-def _rows_of(value: Any) -> list[Any]:
-    rows = value.get("rows") if isinstance(value, dict) else value
-    if not isinstance(rows, list):
-        raise ValueError('no rows: the answer must be {"rows": [...]}')
-    return rows
-
-
-def _unfenced(text: str) -> str:
-    body = text.strip()
-    if not body.startswith("```"):
-        return body
-    return body.partition("\n")[2].rstrip().removesuffix("```")
 
 
 def _json_schema_of(schema: Any) -> dict[str, Any]:

@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import trio
 from pydantic import BaseModel
 
+from synth_actors.datasets.asker import Asker
+from synth_actors.datasets.block import TOO_FEW, Block
 from synth_actors.datasets.in_order import InOrder
 from synth_actors.datasets.plan import Plan, RowsJob
 from synth_actors.datasets.report import RowsReport, RowsTally
-from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid, identity_of, whole_rows
-from synth_actors.errors import (
-    EngineClosedError,
-    GenerationError,
-    OutputInvalidError,
-    RateLimitedError,
-    SynthActorsError,
-)
-from synth_actors.providers.base import Fault, ProviderError
+from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid, identity_of
 from synth_actors.scopes import nursery_for_body, whole_context
-from synth_actors.types import Request
 
 if TYPE_CHECKING:
     from synth_actors.engine import Engine
@@ -40,10 +32,6 @@ REQUESTS_PER_PLACE = 2
 WINDOW_PER_PLACE = 4
 """Requests that may be done ahead of a slow one, per place; bounds the rows held in memory."""
 LEAST_WINDOW = 8
-FRUITLESS_TO_STOP = 10
-"""Requests without a valid row while there was never one, beside two per place, after which the rest is not tried."""
-
-TOO_FEW = "the answer held too few rows"
 
 
 class Rows(trio.abc.ReceiveChannel[Row]):
@@ -83,8 +71,8 @@ class Rows(trio.abc.ReceiveChannel[Row]):
         try:
             return await self._maker.order.receive()
         except trio.EndOfChannel:
-            if self._maker.stopped_by is not None:
-                raise self._maker.stopped_by from None
+            if self._maker.asker.stopped_by is not None:
+                raise self._maker.asker.stopped_by from None
             raise
 
     def take_finished(self) -> list[Row]:
@@ -184,114 +172,40 @@ async def _made(engine: Engine, schema: RowSchema, plan: Plan) -> AsyncIterator[
         yield Rows(maker)
 
 
-@dataclass(slots=True)
-class _Answer:
-    """The raw rows of one request; `problem` is why there are not more, `final` says that asking again is no use."""
-
-    values: list[Any]
-    problem: str = TOO_FEW
-    final: bool = False
-    error: GenerationError | None = None
-
-
 class _Maker(Generic[Row]):
     """Makes the rows of one job; `work` runs as several tasks."""
 
     def __init__(self, engine: Engine, schema: RowSchema, plan: Plan, *, window: int, workers: int) -> None:
         self.order: InOrder[Row] = InOrder(plan.requests, window)
         self.tally = RowsTally(plan.job.count)
-        self.stopped_by: SynthActorsError | None = None
-        self._engine = engine
+        self.asker = Asker(engine, plan, self.tally, workers=workers, on_stop=self._stop)
         self._schema = schema
         self._plan = plan
-        self._fruitless = 0
-        self._fruitless_to_stop = FRUITLESS_TO_STOP + workers
 
     async def work(self) -> None:
         """Make the rows of one request after the other."""
         while (number := await self.order.take()) is not None:
-            self.order.put(number, await self._make(list(self._plan.rows_of(number))))
+            self.order.put(number, await self._make(number))
 
-    async def _make(self, wanted: list[int]) -> list[Row]:
-        made: dict[int, Row] = {}
-        hints: dict[int, str] = {}
-        problems: dict[int, str] = {}
-        for attempt in range(self._plan.job.max_attempts):
-            missing = [row for row in wanted if row not in made]
-            answer = await self._ask(self._plan.request(missing, attempt, hints))
-            hints = self._sort(answer.values, missing, made, attempt)
-            problems = {row: hints.get(row, answer.problem) for row in missing if row not in made}
-            if problems and not self.tally.valid:
-                self._count_fruitless(answer, next(iter(problems.values())))
-            if not problems or answer.final or self.stopped_by is not None:
-                break
-        for problem in problems.values():
-            self.tally.gave_up(1, problem)
-        return [made[row] for row in wanted if row in made]
+    async def _make(self, number: int) -> list[Row]:
+        rows = self._plan.rows_of(number)
+        block = Block(rows, self._check, max_attempts=self._plan.job.max_attempts)
+        problem = await self.asker.settle(number, block)
+        self.tally.add(block.counts)
+        made = [block.made[row] for row in rows if row in block.made]
+        for row in made:
+            self.tally.made(identity_of(row))
+        for reason in block.unmade(problem or TOO_FEW).values():
+            self.tally.gave_up(1, reason)
+        return made
 
-    def _sort(self, values: list[Any], missing: list[int], made: dict[int, Row], attempt: int) -> dict[int, str]:
-        """Put the valid rows into `made`; what is wrong with the others comes back.  Rows not asked for are left."""
-        problems: dict[int, str] = {}
-        for row, value in zip(missing, values, strict=False):
-            match self._schema.check(value):
-                case Valid(found):
-                    made[row] = found
-                    self.tally.made(identity_of(found), repaired=attempt > 0)
-                case Invalid(problem):
-                    problems[row] = problem
-                    self.tally.invalid += 1
-        return problems
+    def _check(self, _row: int, value: Any) -> Valid | Invalid:
+        return self._schema.check(value)
 
-    async def _ask(self, request: Request) -> _Answer:
-        self.tally.requests += 1
-        try:
-            response = await self._engine.generate(request)
-        except OutputInvalidError as exc:
-            self._count(exc)
-            return _Answer(whole_rows(exc.partial), problem=str(exc), error=exc)
-        except GenerationError as exc:
-            self._count(exc)
-            await self._stop_if_unusable(exc)
-            return _Answer([], problem=str(exc), final=not exc.retryable or _has_waited_in_vain(exc), error=exc)
-        except SynthActorsError as exc:
-            self._count(exc)
-            self._stop(exc)
-            return _Answer([], problem=str(exc), final=True)
-        self.tally.usage = self.tally.usage + response.usage
-        return _Answer(response.data)
-
-    def _count(self, exc: SynthActorsError) -> None:
-        self.tally.failed_requests += 1
-        if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
-            self.tally.usage = self.tally.usage + exc.usage
-
-    def _count_fruitless(self, answer: _Answer, problem: str) -> None:
-        """Stop when nothing ever came of many requests: the next ones would be paid for nothing."""
-        self._fruitless += 1
-        if self._fruitless >= self._fruitless_to_stop:
-            none_valid = f"none of the first {self._fruitless} answers holds a valid row; the last one: {problem}"
-            self._stop(answer.error or OutputInvalidError(none_valid))
-
-    async def _stop_if_unusable(self, exc: GenerationError) -> None:
-        """Stop when no endpoint is left that could answer."""
-        endpoints = (await self._engine.metrics()).router.endpoints
-        allowed = [endpoints[name] for name in self._plan.job.endpoints or endpoints]
-        if all(each.state == "fatal" or (each.state != "open" and not each.successes) for each in allowed):
-            self._stop(exc)
-
-    def _stop(self, exc: SynthActorsError) -> None:
-        """Ask for nothing more; what runs is awaited, since it may be paid."""
-        if self.stopped_by is not None:
-            return
-        self.stopped_by = exc
+    def _stop(self) -> None:
+        """Take no more requests; what runs is awaited, since it may be paid."""
         job = self._plan.job
         never_asked = max(0, job.count - self.order.taken * job.rows_per_request)
         self.order.stop()
         if never_asked:
-            self.tally.gave_up(never_asked, str(exc))
-
-
-def _has_waited_in_vain(exc: GenerationError) -> bool:
-    """Whether the engine's patience with closed endpoints was used up; another try would wait as long again."""
-    cause = exc.__cause__
-    return isinstance(exc, RateLimitedError) or (isinstance(cause, ProviderError) and cause.fault is Fault.UNREACHABLE)
+            self.tally.gave_up(never_asked, str(self.asker.stopped_by))

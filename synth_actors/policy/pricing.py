@@ -45,7 +45,12 @@ _FREE: frozenset[object] = REFUSED_BEFORE_WORK | REJECTED_FOR_GOOD | {Fault.SCHE
 
 def known_cost_usd(usage: Usage, fault: object | None) -> float | None:
     """What a call cost; None when it ended with a fault after it was accepted and nobody told what it had used."""
-    return None if fault is not None and fault not in _FREE and usage is NO_USAGE else usage.cost_usd
+    return None if fault is not None and may_be_charged(fault) and usage is NO_USAGE else usage.cost_usd
+
+
+def may_be_charged(fault: object) -> bool:
+    """Whether a call that ended with `fault` may be on the bill."""
+    return fault not in _FREE
 
 
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")

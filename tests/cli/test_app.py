@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import jsonschema
 import pytest
 
-from synth_actors.cli import run as run_module
+from synth_actors.cli import generate
 from synth_actors.cli.app import run_command
 from synth_actors.cli.progress import Bar, Lines, line_of
+from synth_actors.cli.settings import Settings, load_settings
+from synth_actors.config import as_endpoint
 from synth_actors.datasets.report import RowsReport
-from synth_actors.engine import open_engine
 from synth_actors.providers.base import Fault, ProviderError
 from tests.datasets.row_server import RowServer, Script, all_right
 
@@ -47,9 +49,16 @@ def lines_of(name: str) -> list[Any]:
 def served_by(monkeypatch: pytest.MonkeyPatch, script: Script) -> RowServer:
     """The command's engine gets a scripted provider: no flag can name one."""
     server = RowServer(script)
-    monkeypatch.setattr(run_module, "open_engine", lambda endpoints, config: open_engine([server], config))
+    served_by_all(monkeypatch, server)
     Path("a.json").write_text(json.dumps({"type": "object", "properties": {"id": {"minimum": 1}}}))
     return server
+
+
+def served_by_all(monkeypatch: pytest.MonkeyPatch, *servers: RowServer) -> None:
+    def with_servers(*args: Any, **fields: Any) -> Settings:
+        return dataclasses.replace(load_settings(*args, **fields), endpoints=tuple(map(as_endpoint, servers)))
+
+    monkeypatch.setattr(generate, "load_settings", with_servers)
 
 
 def test_all_rows_are_there_and_valid(capfd: Capture) -> None:
@@ -98,7 +107,7 @@ def test_missing_rows_end_with_1_and_the_others_in_the_partial_file(
 ) -> None:
     served_by(monkeypatch, lambda rows, sample: [{"id": number if number != 7 else 0} for number in rows])
     assert command("--rows-per-request", 10) == 1
-    assert files() == {"rows.jsonl.partial"}
+    assert files() == {"rows.jsonl.partial", "rows.jsonl.journal"}
     assert [row["id"] for row in lines_of("rows.jsonl.partial")] == [n for n in range(1, 46) if n != 7]
     err = capfd.readouterr().err
     assert "44 of 45 rows" in err
@@ -119,10 +128,10 @@ def test_an_error_that_stops_everything_is_said_once_and_keeps_the_rows(
     assert "402: no money left" in capfd.readouterr().err.splitlines()[-1]
 
 
-def test_nothing_made_leaves_no_file(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
+def test_nothing_made_leaves_only_what_was_paid_for(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
     served_by(monkeypatch, lambda rows, sample: "no")
     assert command() == 1
-    assert files() == set()
+    assert files() == {"rows.jsonl.journal"}
     assert "0 of 45 rows" in capfd.readouterr().err
 
 
@@ -143,15 +152,14 @@ def test_paid_rows_of_an_earlier_run_are_not_overwritten_unasked(capfd: Capture)
     assert Path("rows.jsonl.partial").read_text() == "paid\n"
 
 
-def test_a_dry_run_makes_no_call_and_no_file(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
-    server = served_by(monkeypatch, all_right)
+def test_a_dry_run_makes_no_call_and_no_file(capfd: Capture) -> None:
     assert command("--dry-run", "--endpoint", "openai:m@http://127.0.0.1:9/v1", "--endpoint", "local") == 0
     out, _ = capfd.readouterr()
     assert "3 of up to 20 rows" in out
     assert "openai:m: cost unknown" in out
     assert "local: free" in out
     assert "| Row 20" in out
-    assert (files(), server.asked) == (set(), [])
+    assert files() == set()
 
 
 def test_a_dry_run_notes_a_missing_key_and_an_existing_file(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
@@ -197,7 +205,8 @@ WRONG: list[tuple[list[str], str]] = [
     (["generate", "a.json", "-n", "5", "-o", "x.jsonl", "--endpoint", "openai:m@http://a b/v1"], "'http://a b/v1'"),
     (["generate", "a.json", "-n", "abc", "-o", "x.jsonl"], "see synth-actors generate --help"),
     (["generate", "a.json", "-n", "5", "-o", ""], "-o '': is no name; give a file"),
-    (["generate", "a.json", "-n", "5", "-o", "x.parquet"], ".parquet"),
+    (["generate", "a.json", "-n", "5", "-o", "x.xlsx"], "'.xlsx' is no format"),
+    (["generate", "a.json", "-n", "5", "-o", "-", "--resume"], "give a file to use --resume"),
     (["generate", "a.json", "-n", "5", "-o", "none/x.jsonl"], "there is no folder none"),
     (["generate", "a.json", "-n", "5", "-o", "/proc/x.jsonl"], "/proc/x.jsonl: cannot be written"),
     (["generate", "none.json", "-n", "5", "-o", "x.jsonl"], "SCHEMA none.json: no such file"),
@@ -268,7 +277,7 @@ def test_a_fallback_that_made_everything_is_named_in_the_summary(
     served_by(monkeypatch, all_right)
     broken = RowServer(lambda rows, sample: ProviderError(Fault.FAILED, "HTTP 500: boom"), name="first")
     spare = RowServer(all_right, name="spare")
-    monkeypatch.setattr(run_module, "open_engine", lambda endpoints, config: open_engine([broken, spare], config))
+    served_by_all(monkeypatch, broken, spare)
     assert command("--concurrency", 1) == 0
     err = capfd.readouterr().err
     assert "first: 0 answers, 3 of 3 calls failed (3 failed), last: HTTP 500: boom" in err

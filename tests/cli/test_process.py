@@ -9,10 +9,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +30,8 @@ class SlowServer(ThreadingHTTPServer):
         self.limit = limit
         self.release = threading.Event()
         self.held = threading.Semaphore(0)  # one for every request that waits
+        self.asked = 0
+        self.counting = threading.Lock()
 
     @property
     def endpoint(self) -> str:
@@ -43,6 +45,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         prompt = json.loads(self.rfile.read(int(self.headers["content-length"])))["messages"][-1]["content"]
         rows = [int(number) for number in re.findall(r"^Row (\d+)", prompt, re.MULTILINE)]
+        with self.server.counting:
+            self.server.asked += 1
         if max(rows) > self.server.limit:
             self.server.held.release()
             self.server.release.wait(30)
@@ -82,27 +86,75 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(path: Path, lines: int) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists() or path.read_bytes().count(b"\n") < lines:
-        assert time.monotonic() < deadline, "the rows never came"
-        time.sleep(0.02)
+JOB = ("-n", "1000", "-o", "rows.jsonl", "--concurrency", "4")
+
+
+def wait_until_held(server: SlowServer, calls: int) -> None:
+    for _ in range(calls):
+        assert server.held.acquire(timeout=20), "the calls never came"
+
+
+def wait_for_line(process: subprocess.Popen[bytes], words: bytes) -> None:
+    assert process.stderr is not None
+    line = b"first"
+    while words not in line:
+        assert line, "it ended without a word"
+        line = process.stderr.readline()
+
+
+def rows_of(path: Path) -> list[Any]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_cleanly_and_keeps_the_whole_rows(
+def test_a_signal_waits_for_what_is_paid_and_asks_for_nothing_more(
     tmp_path: Path, server: SlowServer, number: signal.Signals, status: int
 ) -> None:
-    process = start(tmp_path, "-n", "1000", "-o", "rows.jsonl", "--endpoint", server.endpoint, "--concurrency", "4")
-    wait_for(tmp_path / "rows.jsonl.partial", 40)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=10)
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
+        wait_until_held(server, 4)
+        process.send_signal(number)
+        wait_for_line(process, b"stopping: up to 10 s for the 4 calls that are out")
+        server.release.set()
+        _, err = process.communicate(timeout=20)
     assert process.returncode == status, err
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl.partial").read_text().splitlines()]
-    assert [row["id"] for row in rows] == list(range(1, 41))
+    assert [row["id"] for row in rows_of(tmp_path / "rows.jsonl.partial")] == list(range(1, 121))
     assert not (tmp_path / "rows.jsonl").exists()
     assert b"Traceback" not in err
+    assert b"120 of 1000 rows" in err
+    assert b"--resume" in err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_stops_at_once_and_says_what_may_be_on_the_bill(
+    tmp_path: Path, server: SlowServer, number: signal.Signals, status: int
+) -> None:
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
+        wait_until_held(server, 4)
+        process.send_signal(number)
+        wait_for_line(process, b"stopping: ")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=5)
+    assert process.returncode == status, err
+    assert [row["id"] for row in rows_of(tmp_path / "rows.jsonl.partial")] == list(range(1, 41))
+    assert b"Traceback" not in err
     assert b"40 of 1000 rows" in err
+    assert b"4 calls have brought no answer and may be on the bill" in err
+
+
+def test_what_was_answered_before_a_signal_is_not_asked_again(tmp_path: Path, server: SlowServer) -> None:
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
+        wait_until_held(server, 4)
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, b"stopping: ")
+        server.release.set()
+        process.communicate(timeout=20)
+    asked = server.asked
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint, "--resume") as process:
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert (asked, server.asked) == (6, 50)
+    assert [row["id"] for row in rows_of(tmp_path / "rows.jsonl")] == list(range(1, 1001))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "rows.jsonl"}
 
 
 def test_a_reader_that_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_many_different_reasons_are_kept_short_and_none_is_lost() -> None:
 def test_a_report_does_not_change_afterwards() -> None:
     tally = RowsTally(3)
     before = tally.report()
-    tally.made(b"1", repaired=False)
-    tally.made(b"1", repaired=True)
+    tally.made(b"1")
+    tally.made(b"1")
     after = tally.report()
     assert (before.valid, before.duplicates) == (0, 0)
     assert (after.valid, after.duplicates, after.repaired, after.complete) == (2, 1, 1, False)

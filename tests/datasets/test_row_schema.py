@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
-from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid, identity_of, row_json, whole_rows
+from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid, identity_of, row_json
 from synth_actors.errors import ConfigError
 
 
@@ -85,47 +85,17 @@ def test_what_is_wrong_is_said_with_its_place() -> None:
 
 @pytest.mark.parametrize("text", ['{"rows": [1, 2]}', "[1, 2]", '```json\n{"rows": [1, 2]}\n```', "```\n[1, 2]```"])
 def test_rows_are_found_also_in_a_fence_or_a_bare_array(text: str) -> None:
-    assert RowSchema({}).rows(2).parse(text) == [1, 2]
+    assert RowSchema({}).rows(2).parse(text).values == [1, 2]
 
 
-@pytest.mark.parametrize("text", ["", "no", '{"rows": 1}', '{"row": []}', '{"rows": [NaN]}', '{"rows": [1'])
-def test_what_holds_no_rows_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        RowSchema({}).rows(1).parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [
-        ('{"rows": [{"a": 1}, {"a": 2}, {"a": "bc', [{"a": 1}, {"a": 2}]),
-        ('{"rows": [{"a": 1}, {"a": 2}', [{"a": 1}, {"a": 2}]),
-        ('{"rows": [{"a": 1}, {"a": {"b": 2}', [{"a": 1}]),
-        ('{"rows": [{"a": 1},', [{"a": 1}]),
-        ('{"rows": [{"a": 1}]', [{"a": 1}]),
-        ("[1, 22", [1]),
-        ("[1, 22,", [1, 22]),
-        ('["a", "b', ["a"]),
-        ('{"rows": [{"a', []),
-        ('{"rows', []),
-        ("I cannot do that", []),
-        ("", []),
-    ],
-)
-def test_the_whole_rows_of_a_cut_answer_are_kept_and_never_half_a_row(text: str, rows: list[Any]) -> None:
-    assert whole_rows(text) == rows
-
-
-def test_every_cut_of_an_answer_gives_a_beginning_of_its_rows() -> None:
-    rows = [{"a": 1, "b": [1, {"c": "}]"}]}, {"a": 22, "b": []}, {"a": 3}]
-    text = '{"rows": [{"a": 1, "b": [1, {"c": "}]"}]}, {"a": 22, "b": []}, {"a": 3}]}'
-    for end in range(len(text) + 1):
-        found = whole_rows(text[:end])
-        assert found == rows[: len(found)], text[:end]
+@pytest.mark.parametrize("text", ["", "no", '{"rows": []}', '{"rows": [NaN]}', '{"rows": [1'])
+def test_an_answer_without_a_row_is_an_answer_too(text: str) -> None:
+    assert RowSchema({}).rows(1).parse(text).values == []
 
 
 def test_a_model_is_written_by_its_aliases_and_a_big_integer_as_it_is() -> None:
     assert row_json(Aliased(firstName="Ann")) == b'{"firstName":"Ann"}'
-    (big,) = RowSchema({}).rows(1).parse('{"rows": [123456789012345678901234567890]}')
+    (big,) = RowSchema({}).rows(1).parse('{"rows": [123456789012345678901234567890]}').values
     assert row_json(big) == b"123456789012345678901234567890"
     assert identity_of({"b": big, "a": 1}) == identity_of({"a": 1, "b": big})
 

@@ -33,16 +33,18 @@ def wait_until_left(server: PromptServer) -> None:
         time.sleep(0.02)
 
 
-def test_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(tmp_path: Path, prompt_server: PromptServer) -> None:
+def test_a_second_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(tmp_path: Path, prompt_server: PromptServer) -> None:
     job = ("-n", 1000, "--rows-per-request", 10, "--concurrency", AT_ONCE, "-o", "rows.jsonl")
     with start(tmp_path, *job, "--endpoint", f"openai:holds@{prompt_server.url}/v1") as process:
         wait_until_held(prompt_server, AT_ONCE)
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, "stopping: ")
         process.send_signal(signal.SIGINT)
         wait_until_left(prompt_server)
         out, err = process.communicate(timeout=20)
         run = Run(tmp_path, process.returncode, out, err)
     assert run.status == 130, run
-    assert run.files() == {"rows.jsonl.partial"}
+    assert run.files() == {"rows.jsonl.partial", "rows.jsonl.journal"}
     rows = rows_of(tmp_path / "rows.jsonl.partial")
     assert len(rows) == ANSWERED_ROWS_OF_HOLDS
     assert_valid(rows)

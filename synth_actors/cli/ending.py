@@ -1,0 +1,85 @@
+"""What is a person told of a job, and with which status does its command end?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+import typer
+
+from synth_actors.cli.dry_run import missing_keys, plan_text
+from synth_actors.cli.progress import display_for
+from synth_actors.cli.run import Ending, run
+from synth_actors.cli.settings import check_access
+from synth_actors.cli.summary import summary
+from synth_actors.config import Endpoint, EngineConfig
+from synth_actors.datasets.beginning import Wish
+from synth_actors.datasets.prepared import Prepared
+from synth_actors.datasets.sinks import check_target
+from synth_actors.engine import open_engine
+from synth_actors.errors import ConfigError
+
+
+def run_and_tell(prepared: Prepared, wish: Wish) -> int:
+    """Run a job; the exit status.
+
+    Raises:
+        ConfigError: something is wrong with the input; nothing was sent and no file is left behind.
+    """
+    _check_for_local(prepared)
+    for endpoint in prepared.endpoints:
+        check_access(endpoint)  # a missing key is said before the client library takes seconds to import
+    display = display_for(rows_on_stdout=prepared.output is None, budget_usd=prepared.config.budget_usd)
+    ending = run(prepared, wish, display)
+    if isinstance(ending.stopped_by, BrokenPipeError):
+        raise ending.stopped_by
+    if ending.error is not None:
+        raise ending.error
+    if isinstance(ending.stopped_by, ConfigError) and not ending.report.valid:
+        raise ending.stopped_by
+    typer.echo(summary(ending, prepared), err=True)
+    return _status(ending)
+
+
+def _check_for_local(prepared: Prepared) -> None:
+    """What the offline provider cannot honour is said with its place in the user's schema, not in that of a request."""
+    if all(endpoint.provider != "local" for endpoint in prepared.endpoints):
+        return
+    from synth_actors.providers.local import check_schema
+
+    try:
+        check_schema(prepared.making.schema.json_schema)
+    except ConfigError as exc:
+        raise ConfigError(f"{prepared.label}: {exc}") from None
+
+
+def show_plan(prepared: Prepared, wish: Wish) -> int:
+    """Show what would be asked and what it might cost; make no call and no file."""
+    _check_for_local(prepared)
+    notes, usable = missing_keys(prepared.endpoints)
+    try:
+        check_target(prepared.target, prepared.making.schema, overwrite=wish.overwrite or wish.resume)
+    except ConfigError as exc:  # of no account yet: no file is written
+        notes.append(str(exc))
+    trio.run(_open_and_close, usable, prepared.config)
+    typer.echo(plan_text(prepared, [*prepared.notes, *notes]), err=prepared.output is None)
+    return 0
+
+
+async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -> None:
+    """What is wrong with an endpoint is found when the engine opens; no call is made."""
+    async with open_engine(endpoints, config):
+        pass
+
+
+def _status(ending: Ending) -> int:
+    if ending.report.complete and ending.stopped_by is None:
+        return 0
+    if ending.signal is not None:
+        typer.echo("synth-actors: interrupted", err=True)
+        return 128 + ending.signal
+    if ending.stopped_by is not None:
+        typer.echo(f"synth-actors: {' '.join(str(ending.stopped_by).split())}", err=True)
+        return 2 if isinstance(ending.stopped_by, ConfigError) else 1
+    typer.echo(f"synth-actors: {ending.report.missing} rows are missing", err=True)
+    return 1

@@ -1,0 +1,91 @@
+"""How does a job file become a run, and what does one say of a job that runs or ran?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from synth_actors.cli.ending import run_and_tell, show_plan
+from synth_actors.cli.summary import cost_text, uncertain_lines
+from synth_actors.datasets.beginning import EXPORT, Wish
+from synth_actors.datasets.job_identity import differences
+from synth_actors.datasets.job_template import TEMPLATE
+from synth_actors.datasets.journal_file import Standing, read_standing
+from synth_actors.datasets.prepared import Prepared, prepare
+from synth_actors.errors import ConfigError
+from synth_actors.storage.files import is_in_use
+
+
+def run_file(path: Path, wish: Wish, *, dry_run: bool) -> int:
+    """Run the job in a file, or show what would be run; the exit status.
+
+    Raises:
+        ConfigError: something is wrong with the job; nothing was sent.
+    """
+    prepared = prepare(path)
+    return show_plan(prepared, wish) if dry_run else run_and_tell(prepared, wish)
+
+
+def write_template(path: Path) -> None:
+    """Write a commented job file.
+
+    Raises:
+        ConfigError: there is one already, or it cannot be written.
+    """
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise ConfigError(f"{path}: exists; give another name, or remove it") from None
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be written ({exc.strerror}); choose a folder that can") from None
+    name = "" if path == Path("job.toml") else f" {path}"
+    typer.echo(f"wrote {path}; try: synth-actors run{name}")
+
+
+def show_status(path: Path) -> int:
+    """Say how far the job in a file is: 0 when it is complete, 1 when it is not.
+
+    Raises:
+        ConfigError: the job file is wrong.
+    """
+    prepared = prepare(path)
+    if not prepared.journal.exists():
+        typer.echo(f"{path}: not begun; start it with: synth-actors run {path}")
+        return 1
+    standing = read_standing(prepared.journal)
+    typer.echo("\n".join(_lines(path, prepared, standing)))
+    return 0 if EXPORT in standing.facts else 1
+
+
+def _lines(path: Path, prepared: Prepared, standing: Standing) -> Iterator[str]:
+    job = prepared.making.plan.job
+    runs = is_in_use(prepared.journal)
+    done = EXPORT in standing.facts
+    state = "complete" if done else "running" if runs else "incomplete"
+    yield f"{path}: {state}"
+    yield f"  rows       {standing.valid} of {job.count} made, to {prepared.target}"
+    models = ", ".join(f"{count} by {model}" for model, count in standing.models.items())
+    yield f"  answers    {standing.answers} in {standing.runs} runs{': ' if models else ''}{models}"
+    yield f"  cost       {cost_text(standing.usage)}{_budget(prepared)}"
+    yield from (f"  {name:<11}{text}" for name, text in uncertain_lines(standing.uncertain))
+    yield f"  journal    {prepared.journal}{_age(prepared.journal)}"
+    if changes := differences(standing.job or prepared.identity, prepared.identity):
+        yield f"  changed    the job file asks for something else than the journal: {'; '.join(changes)}"
+    elif not done and not runs:
+        yield f"  resume     synth-actors run {path} --resume"
+
+
+def _budget(prepared: Prepared) -> str:
+    budget_usd = prepared.config.budget_usd
+    return "" if budget_usd is None else f" of ${budget_usd:g}"
+
+
+def _age(journal: Path) -> str:
+    newest = max(
+        beside.stat().st_mtime for beside in (journal, journal.with_name(journal.name + "-wal")) if beside.exists()
+    )
+    return f", last written {max(0.0, time.time() - newest):.0f} s ago"

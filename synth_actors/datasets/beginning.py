@@ -1,0 +1,123 @@
+"""May this job begin, does it go on, or is it done?
+
+A journal holds answers that were paid for: no such one is deleted here, and none is gone on with by another job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from synth_actors.datasets.job_identity import differences
+from synth_actors.datasets.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
+from synth_actors.datasets.sinks import FileInfo
+from synth_actors.errors import ConfigError
+from synth_actors.storage.errors import DamagedError, LockedError, MismatchError
+from synth_actors.storage.files import is_in_use
+
+EXPORT = "export"
+"""The fact in a journal that all rows are there: the files with their digests."""
+GIVEN_UP = "given_up"
+"""The fact that rows were given up, as often as they may be tried: the next run tries them as often again."""
+ROUNDS = "rounds"
+"""The fact how many runs were begun after rows had been given up, and the first one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is to happen with what earlier runs have left.
+
+    `resume`: go on with their journal.  `overwrite`: the output may be replaced, and without `resume` the journal too.
+    `fork`: set their journal aside and begin another.
+    """
+
+    resume: bool = False
+    overwrite: bool = False
+    fork: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Where a job starts: at what its journal says (None: at nothing); `notes` are for the user."""
+
+    standing: Standing | None = None
+    notes: tuple[str, ...] = ()
+
+
+def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish) -> Start:
+    """See to it that the journal at `journal` may be opened by this job.
+
+    Raises:
+        JobChangedError: it was begun by another job.
+        ConfigError: it holds answers, and nobody said what to do with them.
+        StorageError: it is damaged, or in use.
+    """
+    if not journal.exists():
+        return Start(notes=(f"{journal}: there is no such journal, so the job starts afresh",) if wish.resume else ())
+    if is_in_use(journal):
+        raise LockedError(f"journal {journal}: another run of this job uses it now; wait for it, or stop it")
+    if wish.fork:
+        return Start(notes=(f"the earlier journal is kept as {set_aside(journal)}",))
+    standing = _standing(journal)
+    if standing.job is None:
+        return Start()
+    changes = differences(standing.job, identity)
+    if wish.overwrite and not wish.resume:
+        return Start(notes=_replace(journal, standing))
+    if changes:
+        raise JobChangedError(_changed(journal, changes))
+    if wish.resume or EXPORT in standing.facts or not (standing.answers or standing.uncertain):
+        return Start(standing=standing)
+    raise ConfigError(
+        f"{journal}: holds {standing.answers} answers of an earlier run; add --resume to go on with them, or"
+        " --overwrite to begin anew"
+    )
+
+
+def _standing(journal: Path) -> Standing:
+    try:
+        return read_standing(journal)
+    except (DamagedError, MismatchError) as exc:
+        raise type(exc)(f"{exc}; or add --fork, which sets it aside and begins another") from exc
+
+
+def _replace(journal: Path, standing: Standing) -> tuple[str, ...]:
+    if standing.usage.cost_usd == 0.0 and not standing.uncertain:
+        remove(journal)  # nothing in it was paid for
+        return ()
+    return (f"the earlier journal, with {standing.answers} answers, is kept as {set_aside(journal)}",)
+
+
+def _changed(journal: Path, changes: list[str]) -> str:
+    return (
+        f"{journal}: was begun by another job ({'; '.join(changes)}); take the change back to go on, or add --fork to"
+        " begin another (this journal is kept)"
+    )
+
+
+def exported_files(facts: Mapping[str, str]) -> tuple[FileInfo, ...]:
+    """The files of the finished output, as the journal knows them; none when it was never finished."""
+    return tuple(FileInfo(**each) for each in orjson.loads(facts.get(EXPORT, "[]")))
+
+
+def is_intact(output: Path, files: tuple[FileInfo, ...]) -> bool:
+    """Whether `output` is there, byte for byte as it was finished."""
+    return bool(files) and all(
+        _digest(output / each.name if output.is_dir() else output) == each.sha256 for each in files
+    )
+
+
+def _digest(path: Path) -> str:
+    digest = sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError:
+        return ""
+    return digest.hexdigest()

@@ -1,0 +1,356 @@
+"""How is a job run, inside a trio program?
+
+`open_job` decides whether the job begins, goes on or is done, and opens its journal and an engine of its own; the `Job`
+it gives makes the rows when they are read.  A script, a notebook or an asyncio program uses `run_job` instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import trio
+
+from synth_actors.datasets.beginning import (
+    EXPORT,
+    GIVEN_UP,
+    ROUNDS,
+    Start,
+    Wish,
+    exported_files,
+    is_intact,
+    make_room,
+)
+from synth_actors.datasets.export import Export, manifest_of, manifest_text, write_whole
+from synth_actors.datasets.job_run import JobRun
+from synth_actors.datasets.journal import Journal
+from synth_actors.datasets.journal_file import Standing, open_journal, remove, standing
+from synth_actors.datasets.journal_tables import UncertainCall
+from synth_actors.datasets.prepared import Prepared, prepare
+from synth_actors.datasets.quality import Quality
+from synth_actors.datasets.quality_report import QualityReport
+from synth_actors.datasets.report import RowsReport
+from synth_actors.datasets.sinks import FileInfo, Sink, open_sink
+from synth_actors.engine import Engine, open_engine
+from synth_actors.errors import ConfigError, EngineClosedError, SynthActorsError
+from synth_actors.scopes import nursery_for_body, whole_context
+from synth_actors.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from synth_actors.datasets.job import JobSpec
+
+
+CLOSING_S = 2.0
+"""How long the last figures of the engine are waited for."""
+
+
+class JobIncompleteError(SynthActorsError):
+    """Rows are missing and nothing else went wrong; `result` says how many, and why.  The job can be resumed."""
+
+    def __init__(self, message: str, result: JobResult) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What became of a job.
+
+    `report` counts rows, `quality` looks at them.  `output` is the file or folder when it is there, `kept` where the
+    rows stand when some are missing.  `uncertain` are the calls whose answer never arrived, over all runs: they may be
+    on the bill beside `report.usage`.  `left_out` counts rows of which the output could not hold some key.  `error` is
+    what stopped the job.
+    """
+
+    report: RowsReport
+    quality: QualityReport | None
+    output: Path | None
+    files: tuple[FileInfo, ...]
+    manifest: Path | None
+    kept: Path | None
+    journal: Path
+    uncertain: tuple[UncertainCall, ...]
+    error: SynthActorsError | OSError | None
+    left_out: int
+    elapsed_s: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether all rows are there, and in the output."""
+        return self.report.complete and self.error is None
+
+    def raise_for_missing(self) -> None:
+        """Raise what stopped the job, or `JobIncompleteError` when rows are missing; nothing when it is complete."""
+        if self.error is not None:
+            raise self.error
+        if not self.complete:
+            text = f"{self.report.missing} of {self.report.asked} rows are missing; run the job again with resume=True"
+            raise JobIncompleteError(text, self)
+
+
+class JobRows(trio.abc.ReceiveChannel[Any]):
+    """The rows of a job in order.
+
+    After the last row, what stopped the job is raised in place of the end, as `JobResult.raise_for_missing` does.
+    """
+
+    def __init__(self, job: Job, channel: trio.MemoryReceiveChannel[Any]) -> None:
+        self._job = job
+        self._channel = channel
+
+    async def receive(self) -> Any:
+        """The next row."""
+        try:
+            return await self._channel.receive()
+        except trio.EndOfChannel:
+            (await self._job.finish()).raise_for_missing()
+            raise
+
+    async def aclose(self) -> None:
+        """Read no more; the job goes on."""
+        await self._channel.aclose()
+
+
+class Job:
+    """A job that was opened.  Nothing is asked before `rows` or `finish`."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        journal: Journal,
+        before: Standing,
+        *,
+        engine: Engine | None,
+        sink: Sink | None,
+        rounds: int,
+        notes: tuple[str, ...],
+    ) -> None:
+        self.notes = (*prepared.notes, *notes)
+        self.before = before
+        self.engine = engine
+        self.snapshot: Snapshot | None = None
+        self.begun_at = monotonic()
+        self._prepared = prepared
+        self._journal = journal
+        self._sink = sink
+        places = prepared.config.max_concurrency
+        self._run = JobRun(prepared.making, journal, before, engine=engine, places=places, rounds=rounds)
+        self._quality = Quality(prepared.making.schema.json_schema)
+        self._start = trio.Event()
+        self._ended = trio.Event()
+        self._readers: trio.MemorySendChannel[Any] | None = None
+        self._result: JobResult | None = None
+        self._done: tuple[FileInfo, ...] = ()
+
+    def __repr__(self) -> str:
+        report = self.report
+        return f"<Job {report.valid}/{report.asked} rows>"
+
+    @property
+    def report(self) -> RowsReport:
+        """What became of the rows so far, those of earlier runs included; `usage` is the bill of all runs."""
+        report = self._run.live.report()
+        return replace(report, usage=self.before.usage + report.usage)
+
+    def rows(self) -> JobRows:
+        """All rows in order, also those that were made in earlier runs.  To be called once, before `finish`."""
+        if self._start.is_set():
+            raise ConfigError("rows: the job runs already; call rows() once, before finish()")
+        self._readers, channel = trio.open_memory_channel[Any](0)
+        self._start.set()
+        return JobRows(self, channel)
+
+    @property
+    def result(self) -> JobResult | None:
+        """What became of the job; None before it has ended."""
+        return self._result
+
+    async def finish(self) -> JobResult:
+        """Make all rows and the output; what became of them."""
+        self._start.set()
+        await self._ended.wait()
+        assert self._result is not None
+        return self._result
+
+    def drain(self) -> None:
+        """Ask for nothing more; calls that are out come to their end, since they may be paid."""
+        self._run.asker.drain()
+
+    @property
+    def calls_out(self) -> int:
+        """Paid calls that are under way."""
+        return self._journal.calls_out
+
+    @property
+    def was_wanted(self) -> bool:
+        """Whether `rows` or `finish` was called."""
+        return self._start.is_set()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether rows are being made, and not all of them are there."""
+        return self._start.is_set() and not self._ended.is_set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all rows are there, and in the output."""
+        return self._result is not None and self._result.complete
+
+    async def wait_ended(self) -> None:
+        """Return when the job is over."""
+        await self._ended.wait()
+
+    # --------------------------------------------------------------------------------------------------- behind it
+
+    async def work(self) -> None:
+        """Make the rows, once somebody wants them."""
+        await self._start.wait()
+        export = Export(self._sink, self._quality, self._readers, in_pipe=self._prepared.output is None)
+        error: SynthActorsError | OSError | None = None
+        try:
+            await self._run.run(export)
+            error = self._run.asker.stopped_by
+            if error is None and self._run.tally.missing == 0:
+                await self._publish()
+        except (SynthActorsError, OSError) as exc:
+            error = exc
+        finally:
+            with trio.CancelScope(shield=True):  # a few reads and writes, also when the job was stopped at once
+                await self._end(error)
+
+    async def _publish(self) -> None:
+        """All rows are there: the output appears."""
+        if self._sink is None:
+            self._done = exported_files(self.before.facts)
+            return
+        files = await trio.to_thread.run_sync(self._sink.seal)
+        await self._journal.note(**{EXPORT: orjson.dumps(files).decode()})
+        await trio.to_thread.run_sync(self._sink.publish)
+        self._done = files or (FileInfo(name="-", rows=self._sink.rows, bytes=0, sha256=""),)
+
+    async def _end(self, error: SynthActorsError | OSError | None) -> None:
+        kept = _kept(self._sink) if self._sink is not None and not self._done else None
+        if self.engine is not None:
+            with trio.move_on_after(CLOSING_S), suppress(EngineClosedError):
+                self.snapshot = await self.engine.metrics()
+        if self._journal.broken is None:
+            await self._journal.end_run("complete" if self._done else "incomplete")
+            if error is None and self._run.gave_up:
+                await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
+        after = await self._journal.read(standing)
+        report = replace(self._run.tally.report(), usage=after.usage)
+        quality = self._quality.report()
+        output = self._prepared.output if self._done else None
+        self._result = JobResult(
+            report=report,
+            quality=quality,
+            output=output,
+            files=self._done,
+            manifest=self._manifest(output, report, quality, after),
+            kept=kept,
+            journal=self._prepared.journal,
+            uncertain=after.uncertain,
+            error=error,
+            left_out=0 if self._sink is None else self._sink.encoder.left_out,
+            elapsed_s=monotonic() - self.begun_at,
+        )
+        if self._readers is not None:
+            self._readers.close()
+        self._ended.set()
+
+    def _manifest(
+        self, output: Path | None, report: RowsReport, quality: QualityReport, after: Standing
+    ) -> Path | None:
+        if output is None or self._prepared.short:
+            return None
+        path = manifest_of(output)
+        facts = self._prepared.facts(self._done, report, quality, after)
+        write_whole(path, manifest_text(output, self._done, facts))
+        return path
+
+
+def _kept(sink: Sink) -> Path | None:
+    try:
+        return sink.keep()
+    except OSError:  # the disk is full, or the pipe closed: what was written before stands
+        return None
+
+
+def open_job(
+    spec: JobSpec | Mapping[str, Any] | str | Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    fork: bool = False,
+) -> AbstractAsyncContextManager[Job]:
+    """Open a job for as long as the `async with` block runs.
+
+    `spec` is a `JobSpec`, its fields as a dict, or the path of a job file.  With `resume` it goes on with the journal
+    that an earlier run has left: nothing that was answered is asked again.  `overwrite` lets it replace an existing
+    output, and, without `resume`, begin anew; `fork` sets the earlier journal aside and begins another.  A job that is
+    complete already is only read again.  Leaving the block early drains: calls that are out come to their end.
+
+    Raises:
+        ConfigError: the job is wrong, or what an earlier run has left is in the way; nothing was asked.
+        JobChangedError: the journal was begun by another job.
+        BudgetExceededError: `budget_usd` is used up.
+        StorageError: the journal is damaged, in use, or cannot be written.
+    """
+    return open_prepared(prepare(spec), Wish(resume=resume, overwrite=overwrite, fork=fork))
+
+
+@whole_context
+async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
+    """`open_job` for a job that was made ready."""
+    start = make_room(prepared.journal, prepared.identity, wish)
+    sink = _open_sink(prepared, wish, start)
+    leaves_nothing = False
+    job: Job | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            store = open_journal(prepared.journal, prepared.identity, prepared.tariff(), durability=prepared.durability)
+            journal, before = await stack.enter_async_context(store)
+            leaves_nothing = before.is_empty
+            engine = None
+            if EXPORT not in before.facts:
+                opening = open_engine(prepared.endpoints, prepared.config_within(before), attempt_log=journal)
+                engine = await stack.enter_async_context(opening)
+            rounds = await _rounds(journal, before)
+            job = Job(prepared, journal, before, engine=engine, sink=sink, rounds=rounds, notes=start.notes)
+            async with nursery_for_body() as nursery:
+                nursery.start_soon(job.work)
+                yield job
+                if job.has_begun:
+                    job.drain()
+                    await job.wait_ended()
+            leaves_nothing = (before.is_empty and not journal.is_used) or (prepared.short and job.is_complete)
+    finally:
+        if sink is not None and (job is None or not job.was_wanted):
+            sink.keep()
+        if leaves_nothing:
+            remove(prepared.journal)
+
+
+async def _rounds(journal: Journal, before: Standing) -> int:
+    """How often each row may be tried as often as the job says: once more for every run that gave rows up."""
+    rounds = int(before.facts.get(ROUNDS, "1"))
+    if before.facts.get(GIVEN_UP, "0") != "0":
+        rounds += 1
+        await journal.note(**{ROUNDS: str(rounds), GIVEN_UP: "0"})
+    return rounds
+
+
+def _open_sink(prepared: Prepared, wish: Wish, start: Start) -> Sink | None:
+    """None when the output is there already, byte for byte."""
+    output, goes_on = prepared.output, start.standing is not None
+    if start.standing is not None and output is not None:
+        if is_intact(output, exported_files(start.standing.facts)):
+            return None
+        if output.exists() and not wish.overwrite:
+            raise ConfigError(f"{output}: exists and is not what this job has written; move it, or add --overwrite")
+    return open_sink(prepared.target, prepared.making.schema, overwrite=wish.overwrite or goes_on)

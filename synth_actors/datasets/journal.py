@@ -1,0 +1,239 @@
+"""What has a job asked, and what was answered?
+
+Every paid call is written down before it is made and its answer as soon as it is there, so that a job that ends in any
+way goes on where it stopped.  An answer belongs to the question for certain rows as a certain sample, whatever the
+words of that question were.  A call that was written down and brought no answer is uncertain: it may be on the bill.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+from synth_actors.datasets.block import Ask
+from synth_actors.datasets.journal_tables import (
+    ANSWER_COLUMNS,
+    Recorded,
+    UncertainCall,
+    rows_of_text,
+    rows_text,
+    usage_of,
+    usage_row,
+)
+from synth_actors.errors import EngineClosedError, SynthActorsError
+from synth_actors.storage.errors import FullError
+from synth_actors.storage.sqlite import Store
+from synth_actors.types import Answer, Request, Response, StopReason, Usage
+
+IDS_PER_BLOCK = 1 << 32
+"""The id of an answer is its block and then a hash of its question, so that the answers of a block stand together."""
+
+T = TypeVar("T")
+
+_INSERT_CALL = (
+    "INSERT INTO calls (id, run, block, rows, sample, attempt, endpoint, sent_at, most_usd) VALUES (?,?,?,?,?,?,?,?,?)"
+)
+_DELETE_CALL = "DELETE FROM calls WHERE id = ?"
+_FAIL_CALL = (
+    "UPDATE calls SET ended = ?, input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?,"
+    " cost_usd = ? WHERE id = ?"
+)
+_INSERT_ANSWER = f"INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_SETTLED = "INSERT OR REPLACE INTO settled (block, valid, missing) VALUES (?,?,?)"
+_SELECT_ANSWERS = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE id >= ? AND id < ? ORDER BY id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tariff:
+    """What a job may have to pay: `free` names the endpoints without a bill, `most_usd` bounds one call."""
+
+    free: frozenset[str]
+    most_usd: Callable[[Request, str], float | None]
+
+
+@dataclass(slots=True)
+class _Expected:
+    """A question that is being asked, and the calls that are out for it, by their attempt."""
+
+    block: int
+    ask: Ask
+    request: Request
+    calls: dict[int, int] = field(default_factory=dict)
+    sent: set[int] = field(default_factory=set)  # attempts whose intent is on disk
+    answer: tuple[str, StopReason, Usage] | None = None
+    forgotten: bool = False
+
+
+def _ignore(_key: bytes) -> None:
+    """Nobody wants to know."""
+
+
+class Journal:
+    """The journal of one running job; a `synth_actors.attempt_log.FailureLog`."""
+
+    def __init__(self, store: Store, tariff: Tariff, *, run: int, next_call: int) -> None:
+        self.when_ended: Callable[[bytes], None] = _ignore
+        self._store = store
+        self._tariff = tariff
+        self._run = run
+        self._ids = count(next_call)
+        self._expected: dict[bytes, _Expected] = {}
+        self.is_used = False  # whether this run has written down a call or an answer
+
+    def __repr__(self) -> str:
+        return f"<Journal run={self._run} asking={len(self._expected)}>"
+
+    @property
+    def broken(self) -> SynthActorsError | None:
+        """Why nothing new may begin: the journal cannot be written, or its disk is full; None while all is well."""
+        return self._full() if self._store.full else self._store.broken
+
+    def _full(self) -> FullError:
+        return FullError(f"journal {self._store.path}: the disk is full; make room, then run again with --resume")
+
+    # ------------------------------------------------------------------------------------------- told by the asker
+
+    def expect(self, key: bytes, block: int, ask: Ask, request: Request) -> None:
+        """The engine is about to be asked: what it says of `key` belongs to this question."""
+        self._expected[key] = _Expected(block, ask, request)
+
+    def forget(self, key: bytes) -> None:
+        """The asker has what it wants; calls that are still out are heard of until they end."""
+        expected = self._expected[key]
+        expected.forgotten = True
+        self._drop(key, expected)
+
+    def is_out(self, key: bytes) -> bool:
+        """Whether a paid call for this question is under way."""
+        return bool(self._expected[key].calls)
+
+    @property
+    def calls_out(self) -> int:
+        """Paid calls that are under way."""
+        return sum(len(expected.calls) for expected in self._expected.values())
+
+    def answer_of(self, key: bytes) -> tuple[str, StopReason, Usage] | None:
+        """The answer that was written down for this question, whatever the engine made of it."""
+        return self._expected[key].answer
+
+    async def make_sure(self, key: bytes, response: Response) -> None:
+        """A response without a call of its own, from a cache, is written down as well."""
+        expected = self._expected[key]
+        if expected.answer is None:
+            await self._store.write(_INSERT_ANSWER, _answer_row(expected, response.answer, response.usage))
+
+    def settled(self, block: int, *, valid: int, missing: int) -> None:
+        """The block has asked all that it wants."""
+        self._store.post(_INSERT_SETTLED, (block, valid, missing))
+
+    async def note(self, **values: str) -> None:
+        """Remember facts of the job by name."""
+        sql = "INSERT OR REPLACE INTO job (name, value) VALUES (?,?)"
+        await self._store.write_all([(sql, pair) for pair in values.items()])
+
+    async def end_run(self, how: str) -> None:
+        """This run is over."""
+        await self._store.write("UPDATE runs SET ended_at = ?, how = ? WHERE number = ?", (time.time(), how, self._run))
+
+    # ----------------------------------------------------------------------------------------- told by the generator
+
+    async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
+        """Write down that a call is about to be made."""
+        expected = self._expected.get(key)
+        if expected is None:
+            raise EngineClosedError("nobody waits for this call any more; it was not made")
+        self.is_used = True
+        if self._store.full:
+            raise self._full()
+        if endpoint in self._tariff.free:
+            return
+        call = expected.calls[attempt] = next(self._ids)
+        most_usd = self._tariff.most_usd(expected.request, endpoint)
+        place = (expected.block, rows_text(expected.ask.rows), expected.ask.sample)
+        await self._store.write(_INSERT_CALL, (call, self._run, *place, attempt, endpoint, time.time(), most_usd))
+        expected.sent.add(attempt)
+
+    async def received(self, key: bytes, attempt: int, answer: Answer, usage: Usage) -> None:
+        """Write down a whole answer, and that its call is no longer uncertain."""
+        expected = self._expected.get(key)
+        if expected is None:  # of a free call that nobody waited for
+            return
+        statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage))]
+        call = expected.calls.get(attempt)
+        if call is not None:
+            statements.append((_DELETE_CALL, (call,)))
+        await self._store.write_all(statements)
+        expected.answer = (answer.text, answer.stop_reason, usage)
+        expected.calls.pop(attempt, None)
+        self._drop(key, expected)
+
+    def ended(self, key: bytes, attempt: int, message: str, usage: Usage, *, free: bool) -> None:
+        """A call brought no answer: it is forgotten if it was certainly free, else it stays on the list."""
+        expected = self._expected.get(key)
+        if expected is None:  # its answer was written down, and the asker has left
+            return
+        call = expected.calls.pop(attempt, None)
+        if call is not None and (free or attempt not in expected.sent):
+            self._store.post(_DELETE_CALL, (call,))
+        elif call is not None:
+            self._store.post(_FAIL_CALL, (message[:500], *usage_row(usage), call))
+        self._drop(key, expected)
+        self.when_ended(key)
+
+    def _drop(self, key: bytes, expected: _Expected) -> None:
+        if expected.forgotten and not expected.calls and self._expected.get(key) is expected:
+            del self._expected[key]
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    async def answers(self, first: int, after: int) -> dict[int, list[Recorded]]:
+        """The recorded answers of blocks `first` up to `after` (exclusive)."""
+
+        def ask(connection: Connection) -> dict[int, list[Recorded]]:
+            found: dict[int, list[Recorded]] = {}
+            rows = connection.execute(_SELECT_ANSWERS, (first * IDS_PER_BLOCK, after * IDS_PER_BLOCK))
+            for block, recorded in map(_recorded, rows):
+                found.setdefault(block, []).append(recorded)
+            return found
+
+        return await self._store.read(ask)
+
+    async def read(self, ask: Callable[[Connection], T]) -> T:
+        """What `ask` finds in the tables."""
+        return await self._store.read(ask)
+
+    async def flush(self) -> None:
+        """Everything told so far is on disk."""
+        await self._store.flush()
+
+
+def uncertain_calls(connection: Connection) -> list[UncertainCall]:
+    """All calls that brought no answer and may be on the bill."""
+    sql = "SELECT run, rows, attempt, endpoint, sent_at, most_usd, ended, cost_usd FROM calls ORDER BY id"
+    return [UncertainCall(*row) for row in connection.execute(sql)]
+
+
+def facts_of(connection: Connection) -> Mapping[str, str]:
+    """What `Journal.note` has remembered."""
+    return dict(connection.execute("SELECT name, value FROM job"))
+
+
+def _answer_row(expected: _Expected, answer: Answer, usage: Usage) -> tuple[Any, ...]:
+    text = answer.text.encode("utf-8", "surrogatepass")
+    rows, sample = rows_text(expected.ask.rows), expected.ask.sample
+    number = expected.block * IDS_PER_BLOCK + zlib.crc32(f"{rows}/{sample}".encode())
+    packed = lambda: zlib.compress(text, 1)  # noqa: E731  (called in the writer's thread; its checksum guards the text)
+    given = (answer.endpoint, answer.model, answer.stop_reason, packed, time.time())
+    return (number, rows, sample, *given, *usage_row(usage))
+
+
+def _recorded(row: tuple[Any, ...]) -> tuple[int, Recorded]:
+    number, rows, sample, endpoint, model, stop_reason, packed, _received_at, *usage = row
+    text = zlib.decompress(packed).decode("utf-8", "surrogatepass")
+    recorded = Recorded(rows_of_text(rows), sample, text, stop_reason, endpoint, model, usage_of(usage))
+    return number // IDS_PER_BLOCK, recorded

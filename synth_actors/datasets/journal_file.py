@@ -1,0 +1,165 @@
+"""Which journal belongs to this job, and may it go on there?
+
+The journal of OUTPUT is OUTPUT.journal.  It holds the job that began it: another job may not go on in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+import orjson
+
+from synth_actors.datasets.job_identity import differences
+from synth_actors.datasets.journal import IDS_PER_BLOCK, Journal, Tariff, facts_of, uncertain_calls
+from synth_actors.datasets.journal_tables import FORMAT, UncertainCall, usage_of
+from synth_actors.errors import ConfigError
+from synth_actors.scopes import whole_context
+from synth_actors.storage.opening import Durability, read_store
+from synth_actors.storage.sqlite import Store, open_store
+from synth_actors.types import NO_USAGE, Usage
+
+COMPANIONS = ("-wal", "-shm", "-journal", "-reserve", "-lock")
+"""What may stand beside the file of a journal."""
+
+
+_SETTLED = "SELECT block FROM settled WHERE missing = 0"
+_BEGUN = f"SELECT DISTINCT id / {IDS_PER_BLOCK} AS block FROM answers WHERE block NOT IN ({_SETTLED})"
+
+_MODELS = "SELECT endpoint, model, count(*) FROM answers GROUP BY endpoint, model ORDER BY endpoint, model"
+
+
+class JobChangedError(ConfigError):
+    """A journal was begun by a job that asks for something else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What a journal says of its job.
+
+    `job` is the identity of the job that began it, None in a new journal.  `settled` are the blocks of which no row
+    is missing, with `valid` rows in them; `begun` are those that have some answers and want more.  `models` counts the
+    answers of each, `usage` sums what is known to be used, `uncertain` are the calls whose answer never came.
+    """
+
+    job: Mapping[str, Any] | None
+    facts: Mapping[str, str]
+    settled: Sequence[int]
+    begun: frozenset[int]
+    valid: int
+    answers: int
+    calls: int
+    runs: int
+    models: Mapping[str, int]
+    usage: Usage
+    uncertain: tuple[UncertainCall, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was asked so far."""
+        return self.answers == 0 and not self.uncertain
+
+    @property
+    def spent_usd(self) -> float:
+        """What was spent at most: known costs, and the most that uncertain calls may have cost."""
+        maybe = sum(max(call.most_usd or 0.0, call.cost_usd or 0.0) for call in self.uncertain)
+        return (self.usage.cost_usd or 0.0) + maybe
+
+
+def journal_of(output: Path) -> Path:
+    """Where the journal of a job that writes `output` stands."""
+    return output.with_name(output.name + ".journal")
+
+
+def read_standing(path: Path) -> Standing:
+    """What the journal says now, also while a run writes it.
+
+    Raises:
+        SynthActorsError: there is none that can be read.
+    """
+    return read_store(path, FORMAT, standing)
+
+
+@whole_context
+async def open_journal(
+    path: Path, identity: Mapping[str, Any], tariff: Tariff, *, durability: Durability
+) -> AsyncIterator[tuple[Journal, Standing]]:
+    """The journal at `path`, begun if there is none, for as long as the block runs; no other run may use it meanwhile.
+
+    Raises:
+        JobChangedError: it was begun by another job.
+        SynthActorsError: it is damaged, in use, or cannot be written.
+    """
+    async with open_store(path, FORMAT, durability=durability) as store:
+        before = await store.read(standing)
+        if before.job is not None:
+            _check_same(path, before.job, identity)
+        run = before.runs + 1
+        await _begin_run(store, run, identity, is_new=before.job is None)
+        yield Journal(store, tariff, run=run, next_call=before.calls + 1), before
+
+
+def _check_same(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    if changes := differences(old, new):
+        raise JobChangedError(
+            f"{path}: the journal was begun by another job ({'; '.join(changes)}); take back the change to go on,"
+            " or add --fork to begin anew (this journal is kept beside)"
+        )
+
+
+async def _begin_run(store: Store, run: int, identity: Mapping[str, Any], *, is_new: bool) -> None:
+    statements: list[tuple[str, Any]] = [("INSERT INTO runs (number, begun_at) VALUES (?,?)", (run, time.time()))]
+    if is_new:
+        text = orjson.dumps(dict(identity), option=orjson.OPT_SORT_KEYS).decode()
+        statements.append(("INSERT INTO job (name, value) VALUES (?,?)", ("job", text)))
+    await store.write_all(statements)
+
+
+def standing(connection: Connection) -> Standing:
+    """What stands in the tables."""
+    facts = dict(facts_of(connection))
+    job = facts.pop("job", None)
+    sums = "sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_tokens)"
+    usage = NO_USAGE
+    for table, priced in (("answers", "count(*) = count(cost_usd)"), ("calls", "1")):
+        row = connection.execute(f"SELECT {sums}, iif({priced}, total(cost_usd), NULL) FROM {table}").fetchone()
+        usage = usage + usage_of(row)
+    return Standing(
+        job=None if job is None else orjson.loads(job),
+        facts=facts,
+        settled=[block for (block,) in connection.execute(_SETTLED)],
+        begun=frozenset(block for (block,) in connection.execute(_BEGUN)),
+        valid=_number(connection, "SELECT coalesce(sum(valid), 0) FROM settled WHERE missing = 0"),
+        answers=_number(connection, "SELECT count(*) FROM answers"),
+        calls=_number(connection, "SELECT coalesce(max(id), 0) FROM calls"),
+        runs=_number(connection, "SELECT coalesce(max(number), 0) FROM runs"),
+        models={f"{endpoint} ({model})": answers for endpoint, model, answers in connection.execute(_MODELS)},
+        usage=usage,
+        uncertain=tuple(uncertain_calls(connection)),
+    )
+
+
+def _number(connection: Connection, sql: str) -> int:
+    return int(connection.execute(sql).fetchone()[0])
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a journal and what stands beside it to the first free `.1`, `.2`, ...; the new path of the journal."""
+    number = 1
+    while (kept := path.with_name(f"{path.name}.{number}")).exists():
+        number += 1
+    for companion in COMPANIONS:
+        if (beside := path.with_name(path.name + companion)).exists():
+            beside.rename(kept.with_name(kept.name + companion))
+    path.rename(kept)
+    return kept
+
+
+def remove(path: Path) -> None:
+    """Delete a journal and what stands beside it."""
+    for companion in ("", *COMPANIONS):
+        path.with_name(path.name + companion).unlink(missing_ok=True)

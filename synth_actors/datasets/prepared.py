@@ -1,0 +1,163 @@
+"""What does it take to run a job?  Everything made ready and checked before anything is asked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth_actors.datasets.job import JobSpec
+from synth_actors.datasets.job_file import load_job
+from synth_actors.datasets.job_run import Making
+from synth_actors.datasets.journal import Tariff
+from synth_actors.datasets.journal_file import Standing, journal_of
+from synth_actors.datasets.judge import Dedup
+from synth_actors.datasets.plan import Plan
+from synth_actors.datasets.quality_report import QualityReport
+from synth_actors.datasets.report import RowsReport
+from synth_actors.datasets.sinks import FileInfo, check_target
+from synth_actors.errors import BudgetExceededError, ConfigError
+from synth_actors.policy.pricing import upper_estimate_usd
+from synth_actors.providers.prices import price_of
+from synth_actors.schema import output_of
+
+if TYPE_CHECKING:
+    from synth_actors.config import Endpoint, EngineConfig
+    from synth_actors.storage.opening import Durability
+    from synth_actors.types import Request
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A job that can be opened.
+
+    `target` is where the rows go: a path, with a / at its end a folder, or `-`.  `config` holds the whole budget.  A
+    job that is a `short` one leaves nothing but its output: no manifest, and no journal once it is complete.
+    """
+
+    making: Making
+    identity: Mapping[str, Any]
+    endpoints: tuple[Endpoint, ...]
+    config: EngineConfig
+    target: str
+    journal: Path
+    durability: Durability
+    notes: tuple[str, ...] = ()
+    label: str = "job.schema"  # what messages call the schema
+    short: bool = False
+
+    @property
+    def output(self) -> Path | None:
+        """The file or folder; None for stdout."""
+        return None if self.target == STDOUT else Path(self.target)
+
+    def config_within(self, before: Standing) -> EngineConfig:
+        """The configuration with what is left of the budget.
+
+        Raises:
+            BudgetExceededError: nothing is.
+        """
+        budget_usd = self.config.budget_usd
+        if budget_usd is None or before.spent_usd == 0.0:
+            return self.config
+        if before.spent_usd >= budget_usd:
+            raise BudgetExceededError(
+                f"budget_usd={budget_usd:g} is used up: ${before.spent_usd:.4f} were spent by earlier runs, uncertain"
+                " calls counted at their most; give more to go on"
+            )
+        return self.config.model_copy(update={"budget_usd": budget_usd - before.spent_usd})
+
+    def tariff(self) -> Tariff:
+        """What the calls of this job may cost."""
+        endpoints = {endpoint.name: endpoint for endpoint in self.endpoints}
+
+        def most_usd(request: Request, name: str) -> float | None:
+            endpoint = endpoints[name]
+            if (price := price_of(endpoint)) is None:
+                return None
+            return upper_estimate_usd(request, output_of(request.output_schema), price, endpoint.extra_body)
+
+        return Tariff(
+            free=frozenset(name for name, endpoint in endpoints.items() if endpoint.provider == "local"),
+            most_usd=most_usd,
+        )
+
+    def facts(
+        self, files: tuple[FileInfo, ...], report: RowsReport, quality: QualityReport, after: Standing
+    ) -> dict[str, Any]:
+        """What the manifest says of the job and its rows."""
+        job = self.identity["job"]
+        usage = dataclasses.asdict(report.usage)
+        return {
+            "digest": digest_of(files),
+            "schema": job["schema"],
+            "count": job["count"],
+            "seed": job["seed"],
+            "job": {name: value for name, value in job.items() if name not in ("schema", "count", "seed")},
+            "columns": self.identity["columns"],
+            "dedup": self.identity["dedup"],
+            "limits": self.identity["limits"],
+            "models": after.models,
+            "cost_usd": usage.pop("cost_usd"),
+            "tokens": usage,
+            "uncertain_calls": [dataclasses.asdict(call) for call in after.uncertain],
+            "rows": rows_facts(report),
+            "quality": quality.as_dict(),
+            "runs": after.runs,
+        }
+
+
+def rows_facts(report: RowsReport) -> dict[str, Any]:
+    """The counters of a report, and what 1,000 valid rows cost."""
+    counts = {name: value for name, value in dataclasses.asdict(report).items() if name != "usage"}
+    return {**counts, "cost_usd_per_1000_valid_rows": report.cost_usd_per_1000}
+
+
+def digest_of(files: tuple[FileInfo, ...]) -> str:
+    """The SHA-256 of an output: of its file, or of the digests of its shards in their order."""
+    if len(files) == 1:
+        return f"sha256:{files[0].sha256}"
+    return "sha256:" + sha256("".join(each.sha256 for each in files).encode()).hexdigest()
+
+
+def prepare(spec: JobSpec | Mapping[str, Any] | str | Path) -> Prepared:
+    """A job that can be opened; its output need not be writable yet.
+
+    Raises:
+        ConfigError: something in it is wrong.
+    """
+    if isinstance(spec, str | Path):
+        spec = load_job(Path(spec))
+    elif isinstance(spec, Mapping):
+        spec = JobSpec(**spec)
+    if spec.target is None:
+        raise ConfigError('job.output: is missing; give a file such as output = "rows.jsonl"')
+    return prepared_of(spec, spec.target, journal_of(Path(spec.target)))
+
+
+def prepared_of(spec: JobSpec, target: str, journal: Path) -> Prepared:
+    """A job that writes `target` and keeps its journal at `journal`."""
+    schema, columns = spec.row_schema, spec.drawn
+    encoder = check_target(target, schema, overwrite=True)
+    dedup = Dedup(exact=spec.dedup.exact, near=spec.dedup.near, max_attempts=spec.dedup.max_attempts)
+    return Prepared(
+        making=Making(
+            plan=Plan(schema, spec.rows_job(), columns),
+            schema=schema,
+            columns=columns,
+            dedup=dedup,
+            problem=encoder.problem,
+        ),
+        identity=spec.identity(),
+        endpoints=spec.endpoints_resolved(),
+        config=spec.engine_config(),
+        target=target,
+        journal=journal,
+        durability=spec.durability,
+        notes=spec.notes,
+    )
