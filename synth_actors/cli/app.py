@@ -218,7 +218,7 @@ def generate(
     """Make COUNT rows."""
     try:
         from synth_actors.cli.generate import Flags, make_rows
-        from synth_actors.datasets.beginning import Wish
+        from synth_actors.datasets.jobs.beginning import Wish
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
     given = Flags(
@@ -250,7 +250,7 @@ def run(
     """Run a job."""
     try:
         from synth_actors.cli.job import run_file
-        from synth_actors.datasets.beginning import Wish
+        from synth_actors.datasets.jobs.beginning import Wish
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
     return run_file(job, Wish(resume=resume, overwrite=overwrite, fork=fork), dry_run=dry_run)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from synth_actors.cli.settings import check_access
 from synth_actors.config import Endpoint
-from synth_actors.datasets.prepared import Prepared
+from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.size import tokens_of_text
 from synth_actors.providers.access import MissingKeyError
 from synth_actors.providers.prices import price_of

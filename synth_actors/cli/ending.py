@@ -13,9 +13,9 @@ from synth_actors.cli.run import Ending, run
 from synth_actors.cli.settings import check_access
 from synth_actors.cli.summary import summary
 from synth_actors.config import Endpoint, EngineConfig
-from synth_actors.datasets.beginning import Wish
-from synth_actors.datasets.prepared import Prepared
-from synth_actors.datasets.sinks import check_target
+from synth_actors.datasets.jobs.beginning import Wish
+from synth_actors.datasets.jobs.prepared import Prepared
+from synth_actors.datasets.outputs.sinks import check_target
 from synth_actors.engine import open_engine
 from synth_actors.errors import ConfigError
 

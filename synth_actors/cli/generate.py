@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from synth_actors.cli import settings as limits
 from synth_actors.cli.ending import run_and_tell, show_plan
 from synth_actors.cli.settings import load_settings
-from synth_actors.datasets.beginning import Wish
-from synth_actors.datasets.job import DedupSpec, JobSpec, LimitsSpec
-from synth_actors.datasets.journal_file import journal_of
-from synth_actors.datasets.prepared import STDOUT, Prepared, prepared_of
+from synth_actors.datasets.jobs.beginning import Wish
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
+from synth_actors.datasets.jobs.journal_file import journal_of
+from synth_actors.datasets.jobs.prepared import STDOUT, Prepared, prepared_of
+from synth_actors.datasets.outputs.sinks import check_target
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.schema_source import load_schema
-from synth_actors.datasets.sinks import check_target
 from synth_actors.errors import ConfigError
 
 

@@ -10,11 +10,11 @@ import typer
 
 from synth_actors.cli.ending import run_and_tell, show_plan
 from synth_actors.cli.summary import cost_text, uncertain_lines
-from synth_actors.datasets.beginning import EXPORT, Wish
-from synth_actors.datasets.job_identity import differences
-from synth_actors.datasets.job_template import TEMPLATE
-from synth_actors.datasets.journal_file import Standing, read_standing
-from synth_actors.datasets.prepared import Prepared, prepare
+from synth_actors.datasets.jobs.beginning import EXPORT, Wish
+from synth_actors.datasets.jobs.job_identity import differences
+from synth_actors.datasets.jobs.job_template import TEMPLATE
+from synth_actors.datasets.jobs.journal_file import Standing, read_standing
+from synth_actors.datasets.jobs.prepared import Prepared, prepare
 from synth_actors.errors import ConfigError
 from synth_actors.storage.files import is_in_use
 

@@ -15,9 +15,9 @@ import trio
 
 from synth_actors.cli.progress import Display
 from synth_actors.cli.trouble import Watch
-from synth_actors.datasets.beginning import Wish
-from synth_actors.datasets.jobs import Job, JobResult, open_prepared
-from synth_actors.datasets.prepared import Prepared
+from synth_actors.datasets.jobs.beginning import Wish
+from synth_actors.datasets.jobs.open_job import Job, JobResult, open_prepared
+from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import EngineClosedError, SynthActorsError
 from synth_actors.snapshot import Snapshot

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from synth_actors.config import CacheConfig, Endpoint, EngineConfig, as_endpoint
-from synth_actors.datasets.endpoint_tables import endpoint_of, table_of
+from synth_actors.datasets.jobs.endpoint_tables import endpoint_of, table_of
 from synth_actors.errors import ConfigError
 from synth_actors.providers.access import access_of
 

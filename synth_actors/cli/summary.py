@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from synth_actors.cli.remedies import on_command_line
 from synth_actors.cli.run import Ending
 from synth_actors.cli.trouble import endpoint_line
-from synth_actors.datasets.journal_tables import UncertainCall
-from synth_actors.datasets.prepared import Prepared
+from synth_actors.datasets.jobs.journal_tables import UncertainCall
+from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.policy.bottlenecks import analyze
 from synth_actors.snapshot import LatencySummary, Snapshot

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from synth_actors.datasets.job import JobSpec
-from synth_actors.datasets.job_file import load_job
-from synth_actors.datasets.jobs import Job, JobIncompleteError, JobResult, JobRows, open_job
-from synth_actors.datasets.journal_file import JobChangedError
+from synth_actors.datasets.jobs.job import JobSpec
+from synth_actors.datasets.jobs.job_file import load_job
+from synth_actors.datasets.jobs.journal_file import JobChangedError
+from synth_actors.datasets.jobs.open_job import Job, JobIncompleteError, JobResult, JobRows, open_job
+from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.datasets.report import RowsReport
 from synth_actors.datasets.rows import Rows, generate_rows
-from synth_actors.datasets.run_job import run_job
 
 __all__ = [
     "Job",

@@ -28,7 +28,7 @@ from synth_actors.policy.cache_key import key_of
 from synth_actors.providers.base import Fault, ProviderError
 
 if TYPE_CHECKING:
-    from synth_actors.datasets.journal import Journal
+    from synth_actors.datasets.jobs.journal import Journal
     from synth_actors.engine import Engine
     from synth_actors.types import Request, StopReason
 

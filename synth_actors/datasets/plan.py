@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from synth_actors.datasets.columns import Columns
+from synth_actors.datasets.columns.columns import Columns
 from synth_actors.datasets.draws import Column, columns_of, suggestions
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.size import MOST_MAX_TOKENS, default_max_tokens, tokens_of_row

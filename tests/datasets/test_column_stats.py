@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets import strange
-from synth_actors.datasets.column_stats import ColumnStats, Paths
-from synth_actors.datasets.number_stats import LARGEST, LengthStats, NumberStats, number_digests
-from synth_actors.datasets.sketches import Rows
-from synth_actors.datasets.text_stats import LONG_CHARS, TextStats, label_of
-from synth_actors.datasets.time_stats import TimeStats, seconds_of
+from synth_actors.datasets.quality import strange
+from synth_actors.datasets.quality.column_stats import ColumnStats, Paths
+from synth_actors.datasets.quality.number_stats import LARGEST, LengthStats, NumberStats, number_digests
+from synth_actors.datasets.quality.sketches import Rows
+from synth_actors.datasets.quality.text_stats import LONG_CHARS, TextStats, label_of
+from synth_actors.datasets.quality.time_stats import TimeStats, seconds_of
 
 
 def _rows(count: int, start: int = 0) -> Rows:

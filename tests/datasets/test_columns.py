@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets.column_specs import ColumnSpec
-from synth_actors.datasets.columns import Columns
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.columns.columns import Columns
 from synth_actors.datasets.draws import columns_of
 from synth_actors.errors import ConfigError
 

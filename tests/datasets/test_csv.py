@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
-from synth_actors.datasets.encoders import Csv, Encoder, JsonLines
+from synth_actors.datasets.outputs.encoders import Csv, Encoder, JsonLines
+from synth_actors.datasets.outputs.row_text import RowRefusedError, shown, text_of_row
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.row_text import RowRefusedError, shown, text_of_row
 from synth_actors.errors import ConfigError
 
 SCHEMA = RowSchema({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from synth_actors.config import CacheConfig, Endpoint
-from synth_actors.datasets.column_specs import ColumnSpec
-from synth_actors.datasets.job import DedupSpec, JobSpec, LimitsSpec
-from synth_actors.datasets.job_file import load_job
-from synth_actors.datasets.job_identity import differences
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
+from synth_actors.datasets.jobs.job_file import load_job
+from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.errors import ConfigError
 from synth_actors.testing import ScriptedProvider
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from synth_actors.datasets.job import DedupSpec, JobSpec, LimitsSpec
-from synth_actors.datasets.job_file import KEYS, load_job
-from synth_actors.datasets.job_template import TEMPLATE
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
+from synth_actors.datasets.jobs.job_file import KEYS, load_job
+from synth_actors.datasets.jobs.job_template import TEMPLATE
 from synth_actors.errors import ConfigError
 
 SETTING = re.compile(r"#(?=\S)")

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from synth_actors.datasets import parquet
-from synth_actors.datasets.parquet import Parquet
+from synth_actors.datasets.outputs import parquet
+from synth_actors.datasets.outputs.parquet import Parquet
+from synth_actors.datasets.outputs.row_text import RowRefusedError
+from synth_actors.datasets.outputs.sinks import open_sink
+from synth_actors.datasets.outputs.table_columns import JSON, Array, Kind, Record, Scalar, columns_of
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.row_text import RowRefusedError
-from synth_actors.datasets.sinks import open_sink
-from synth_actors.datasets.table_columns import JSON, Array, Kind, Record, Scalar, columns_of
 from synth_actors.errors import ConfigError
 from synth_actors.sampling.errors import UnsatisfiableError
 from synth_actors.sampling.sampler import Sampler, sampler_for
@@ -269,7 +269,7 @@ def test_no_rows_are_a_table_with_columns(tmp_path: Path) -> None:
 
 
 def test_without_pyarrow_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("synth_actors.datasets.parquet", "synth_actors.datasets.arrow_types"):
+    for name in ("synth_actors.datasets.outputs.parquet", "synth_actors.datasets.outputs.arrow_types"):
         monkeypatch.delitem(sys.modules, name)
     for name in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -282,7 +282,7 @@ def test_without_pyarrow_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_other_outputs_do_not_import_pyarrow() -> None:
-    program = "import sys, synth_actors.datasets.sinks; sys.exit('pyarrow' in sys.modules)"
+    program = "import sys, synth_actors.datasets.outputs.sinks; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_actors.datasets.column_stats import MAX_DEPTH, MAX_PATHS
-from synth_actors.datasets.quality import BATCH_ROWS, Quality
-from synth_actors.datasets.quality_report import Column, QualityReport
+from synth_actors.datasets.quality.column_stats import MAX_DEPTH, MAX_PATHS
+from synth_actors.datasets.quality.quality import BATCH_ROWS, Quality
+from synth_actors.datasets.quality.quality_report import Column, QualityReport
 
 PERSON = {
     "type": "object",

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from synth_actors.datasets.quality import Quality
-from synth_actors.datasets.quality_report import SHOWN_COLUMNS, QualityReport
+from synth_actors.datasets.quality.quality import Quality
+from synth_actors.datasets.quality.quality_report import SHOWN_COLUMNS, QualityReport
 
 SCHEMA = {
     "properties": {

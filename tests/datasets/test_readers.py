@@ -18,8 +18,8 @@ import pyarrow.dataset
 import pytest
 from pydantic import BaseModel
 
+from synth_actors.datasets.outputs.sinks import open_sink
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.sinks import open_sink
 
 
 class Author(BaseModel):

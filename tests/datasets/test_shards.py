@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from synth_actors.datasets.destinations import FileInfo
+from synth_actors.datasets.outputs.destinations import FileInfo
+from synth_actors.datasets.outputs.sinks import Sink, open_sink
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.sinks import Sink, open_sink
 from synth_actors.errors import ConfigError
 
 SCHEMA = RowSchema({"type": "object", "properties": {"a": {"type": "integer"}}})

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from synth_actors.datasets.outputs.sinks import FileInfo, RowRefusedError, Sink, open_sink
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.sinks import FileInfo, RowRefusedError, Sink, open_sink
 from synth_actors.errors import ConfigError
 
 SCHEMA = RowSchema({"type": "object", "properties": {"a": {"type": "integer"}, "b": {}}})

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets.sketches import (
+from synth_actors.datasets.quality.sketches import (
     DISTINCT_ERROR,
     EXACT_VALUES,
     KEPT_EXTREMES,

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets import strange
-from synth_actors.datasets.sketches import Extremes, Rows
-from synth_actors.datasets.strange import Strange, centre_and_spread, far_out, script_of, shown, strangest, suspects
+from synth_actors.datasets.quality import strange
+from synth_actors.datasets.quality.sketches import Extremes, Rows
+from synth_actors.datasets.quality.strange import (
+    Strange,
+    centre_and_spread,
+    far_out,
+    script_of,
+    shown,
+    strangest,
+    suspects,
+)
 
 ODD = {
     "bell\x07": strange.DAMAGED,

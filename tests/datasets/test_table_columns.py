@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.table_columns import (
+from synth_actors.datasets.outputs.table_columns import (
     BOOLEAN,
     DATE,
     DATE_TIME,
@@ -24,6 +23,7 @@ from synth_actors.datasets.table_columns import (
     Record,
     columns_of,
 )
+from synth_actors.datasets.row_schema import RowSchema
 
 STRING, WHOLE = {"type": "string"}, {"type": "integer"}
 CAT = {"type": "object", "properties": {"kind": {"const": "cat"}, "lives": WHOLE}}

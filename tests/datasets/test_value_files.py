@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from synth_actors.datasets import value_files
-from synth_actors.datasets.column_specs import ColumnSpec
-from synth_actors.datasets.columns import Columns
+from synth_actors.datasets.columns import value_files
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.columns.columns import Columns
 from synth_actors.errors import ConfigError
 
 CUSTOMER: dict[str, Any] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -33,7 +34,17 @@ def wait_until_left(server: PromptServer) -> None:
         time.sleep(0.02)
 
 
-def test_a_second_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(tmp_path: Path, prompt_server: PromptServer) -> None:
+def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stderr is not None
+    line = "first"
+    while words not in line:
+        assert line, "it ended without a word"
+        line = process.stderr.readline()
+
+
+def test_a_second_ctrl_c_keeps_the_whole_rows_and_hangs_up_on_the_server(
+    tmp_path: Path, prompt_server: PromptServer
+) -> None:
     job = ("-n", 1000, "--rows-per-request", 10, "--concurrency", AT_ONCE, "-o", "rows.jsonl")
     with start(tmp_path, *job, "--endpoint", f"openai:holds@{prompt_server.url}/v1") as process:
         wait_until_held(prompt_server, AT_ONCE)

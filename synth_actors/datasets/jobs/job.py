@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, PrivateAttr, Strict, field_validator
 
 from synth_actors.config import CacheConfig, Endpoint, EngineConfig, Real, Switch, Whole, as_endpoint
-from synth_actors.datasets.column_specs import ColumnSpec, json_value
-from synth_actors.datasets.columns import Columns
-from synth_actors.datasets.endpoint_tables import endpoint_of
+from synth_actors.datasets.columns.column_specs import ColumnSpec, json_value
+from synth_actors.datasets.columns.columns import Columns
+from synth_actors.datasets.jobs.endpoint_tables import endpoint_of
 from synth_actors.datasets.plan import RowsJob
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.schema_source import load_schema, warn_of_slips

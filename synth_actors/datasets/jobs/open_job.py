@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import trio
 
-from synth_actors.datasets.beginning import (
+from synth_actors.datasets.jobs.beginning import (
     EXPORT,
     GIVEN_UP,
     ROUNDS,
@@ -26,23 +26,23 @@ from synth_actors.datasets.beginning import (
     is_intact,
     make_room,
 )
-from synth_actors.datasets.export import Export, manifest_of, manifest_text, write_whole
-from synth_actors.datasets.job_run import JobRun
-from synth_actors.datasets.journal import Journal
-from synth_actors.datasets.journal_file import Standing, open_journal, remove, standing
-from synth_actors.datasets.journal_tables import UncertainCall
-from synth_actors.datasets.prepared import Prepared, prepare
-from synth_actors.datasets.quality import Quality
-from synth_actors.datasets.quality_report import QualityReport
+from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, write_whole
+from synth_actors.datasets.jobs.job_run import JobRun
+from synth_actors.datasets.jobs.journal import Journal
+from synth_actors.datasets.jobs.journal_file import Standing, open_journal, remove, standing
+from synth_actors.datasets.jobs.journal_tables import UncertainCall
+from synth_actors.datasets.jobs.prepared import Prepared, prepare
+from synth_actors.datasets.outputs.sinks import FileInfo, Sink, open_sink
+from synth_actors.datasets.quality.quality import Quality
+from synth_actors.datasets.quality.quality_report import QualityReport
 from synth_actors.datasets.report import RowsReport
-from synth_actors.datasets.sinks import FileInfo, Sink, open_sink
 from synth_actors.engine import Engine, open_engine
 from synth_actors.errors import ConfigError, EngineClosedError, SynthActorsError
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from synth_actors.datasets.job import JobSpec
+    from synth_actors.datasets.jobs.job import JobSpec
 
 
 CLOSING_S = 2.0

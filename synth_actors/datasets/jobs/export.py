@@ -16,10 +16,10 @@ from typing import Any
 import orjson
 import trio
 
-from synth_actors.datasets.judge import Judged
-from synth_actors.datasets.quality import Quality
+from synth_actors.datasets.jobs.judge import Judged
+from synth_actors.datasets.outputs.sinks import FileInfo, Sink
+from synth_actors.datasets.quality.quality import Quality
 from synth_actors.datasets.row_schema import plain_value
-from synth_actors.datasets.sinks import FileInfo, Sink
 
 MANIFEST = "manifest.json"
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synth_actors.datasets.sketches import DISTINCT_ERROR
-from synth_actors.datasets.strange import Strange
+from synth_actors.datasets.quality.sketches import DISTINCT_ERROR
+from synth_actors.datasets.quality.strange import Strange
 
 SHOWN_COLUMNS = 30
 NAME_WIDTH = 28

@@ -10,7 +10,7 @@ from math import inf
 from statistics import fmean, median
 from typing import NamedTuple
 
-from synth_actors.datasets.sketches import Extremes
+from synth_actors.datasets.quality.sketches import Extremes
 
 SHOWN_CHARS = 80
 FAR = 6.0

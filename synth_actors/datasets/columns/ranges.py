@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from synth_actors.datasets.column_specs import Bound, ColumnSpec, json_value
-from synth_actors.datasets.places import Place
+from synth_actors.datasets.columns.column_specs import Bound, ColumnSpec, json_value
+from synth_actors.datasets.columns.places import Place
 
 MANY = 2**64
 DIGITS = 6

@@ -9,12 +9,12 @@ from itertools import pairwise
 from statistics import fmean, mode
 from typing import Any
 
-from synth_actors.datasets import strange
-from synth_actors.datasets.number_stats import LengthStats
-from synth_actors.datasets.quality_report import Words
-from synth_actors.datasets.sketches import Extremes, Frequencies, Rows, Sample, digest, digests
-from synth_actors.datasets.strange import MIN_SAMPLE, PER_COLUMN, RARE_SHARE, Strange, far_out, script_of, shown
-from synth_actors.datasets.time_stats import TimeStats
+from synth_actors.datasets.quality import strange
+from synth_actors.datasets.quality.number_stats import LengthStats
+from synth_actors.datasets.quality.quality_report import Words
+from synth_actors.datasets.quality.sketches import Extremes, Frequencies, Rows, Sample, digest, digests
+from synth_actors.datasets.quality.strange import MIN_SAMPLE, PER_COLUMN, RARE_SHARE, Strange, far_out, script_of, shown
+from synth_actors.datasets.quality.time_stats import TimeStats
 
 SAMPLED_TEXTS = 256
 SAMPLED_CHARS = 400

@@ -13,9 +13,9 @@ from typing import Any
 
 import orjson
 
-from synth_actors.datasets.job_identity import differences
-from synth_actors.datasets.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
-from synth_actors.datasets.sinks import FileInfo
+from synth_actors.datasets.jobs.job_identity import differences
+from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
+from synth_actors.datasets.outputs.sinks import FileInfo
 from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import DamagedError, LockedError, MismatchError
 from synth_actors.storage.files import is_in_use

@@ -16,7 +16,7 @@ from sqlite3 import Connection
 from typing import Any, TypeVar
 
 from synth_actors.datasets.block import Ask
-from synth_actors.datasets.journal_tables import (
+from synth_actors.datasets.jobs.journal_tables import (
     ANSWER_COLUMNS,
     Recorded,
     UncertainCall,

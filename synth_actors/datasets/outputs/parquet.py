@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synth_actors.datasets.arrow_types import Cells, arrow_schema
-from synth_actors.datasets.encoders import columns_needed, value_of_row
+from synth_actors.datasets.outputs.arrow_types import Cells, arrow_schema
+from synth_actors.datasets.outputs.encoders import columns_needed, value_of_row
+from synth_actors.datasets.outputs.row_text import RowRefusedError
+from synth_actors.datasets.outputs.table_columns import columns_of
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.row_text import RowRefusedError
-from synth_actors.datasets.table_columns import columns_of
 
 ROWS_PER_GROUP = 10_000
 BYTES_PER_GROUP = 16 * 1024 * 1024

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from synth_actors.datasets.jobs import Job, JobResult, open_job
+from synth_actors.datasets.jobs.open_job import Job, JobResult, open_job
 from synth_actors.errors import ConfigError
 
 if TYPE_CHECKING:
-    from synth_actors.datasets.job import JobSpec
+    from synth_actors.datasets.jobs.job import JobSpec
 
 LOOK_EVERY_S = 0.2
 """How often the waiting thread looks up; on Windows a signal is seen only then."""

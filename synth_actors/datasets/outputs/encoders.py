@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import pydantic_core
 from pydantic import BaseModel
 
+from synth_actors.datasets.outputs.row_text import KEEPS, RowRefusedError, text_of_row
+from synth_actors.datasets.outputs.table_columns import columns_of
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.row_text import KEEPS, RowRefusedError, text_of_row
-from synth_actors.datasets.table_columns import columns_of
 from synth_actors.errors import ConfigError
 
 

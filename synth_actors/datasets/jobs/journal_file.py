@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from synth_actors.datasets.job_identity import differences
-from synth_actors.datasets.journal import IDS_PER_BLOCK, Journal, Tariff, facts_of, uncertain_calls
-from synth_actors.datasets.journal_tables import FORMAT, UncertainCall, usage_of
+from synth_actors.datasets.jobs.job_identity import differences
+from synth_actors.datasets.jobs.journal import IDS_PER_BLOCK, Journal, Tariff, facts_of, uncertain_calls
+from synth_actors.datasets.jobs.journal_tables import FORMAT, UncertainCall, usage_of
 from synth_actors.errors import ConfigError
 from synth_actors.scopes import whole_context
 from synth_actors.storage.opening import Durability, read_store

@@ -11,11 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from synth_actors.datasets.destinations import Destination, FileInfo, PartialFile, StandardOutput, partial_of, real_path
-from synth_actors.datasets.encoders import Csv, Encoder, JsonLines
+from synth_actors.datasets.outputs.destinations import (
+    Destination,
+    FileInfo,
+    PartialFile,
+    StandardOutput,
+    partial_of,
+    real_path,
+)
+from synth_actors.datasets.outputs.encoders import Csv, Encoder, JsonLines
+from synth_actors.datasets.outputs.row_text import RowRefusedError
+from synth_actors.datasets.outputs.shards import PartialFolder, check_shards
 from synth_actors.datasets.row_schema import RowSchema
-from synth_actors.datasets.row_text import RowRefusedError
-from synth_actors.datasets.shards import PartialFolder, check_shards
 from synth_actors.errors import ConfigError
 
 __all__ = [
@@ -190,7 +197,7 @@ def _is_there(path: Path) -> bool:
 
 def _parquet(target: str, schema: RowSchema) -> Encoder:
     try:
-        from synth_actors.datasets.parquet import Parquet
+        from synth_actors.datasets.outputs.parquet import Parquet
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] != "pyarrow":
             raise

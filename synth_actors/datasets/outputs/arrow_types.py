@@ -15,8 +15,17 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pydantic_core
 
-from synth_actors.datasets.row_text import KEEPS, RowRefusedError, joined, shown
-from synth_actors.datasets.table_columns import DECIMAL_DIGITS, INT64, UINT64, Array, Kind, Record, Scalar, ScalarName
+from synth_actors.datasets.outputs.row_text import KEEPS, RowRefusedError, joined, shown
+from synth_actors.datasets.outputs.table_columns import (
+    DECIMAL_DIGITS,
+    INT64,
+    UINT64,
+    Array,
+    Kind,
+    Record,
+    Scalar,
+    ScalarName,
+)
 
 JSON_MARK = {"media_type": "application/json"}
 """Metadata of a field whose texts are JSON."""

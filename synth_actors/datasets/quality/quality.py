@@ -6,10 +6,10 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from synth_actors.datasets.column_stats import ColumnStats, Paths
-from synth_actors.datasets.quality_report import QualityReport
-from synth_actors.datasets.sketches import Rows
-from synth_actors.datasets.strange import OVERALL, strangest
+from synth_actors.datasets.quality.column_stats import ColumnStats, Paths
+from synth_actors.datasets.quality.quality_report import QualityReport
+from synth_actors.datasets.quality.sketches import Rows
+from synth_actors.datasets.quality.strange import OVERALL, strangest
 
 BATCH_ROWS = 512
 """Rows that are looked at together: most of the work is then done in C."""

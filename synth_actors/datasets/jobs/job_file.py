@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from synth_actors.datasets.column_specs import ColumnSpec
-from synth_actors.datasets.endpoint_tables import table_of
-from synth_actors.datasets.job import DedupSpec, JobSpec, LimitsSpec
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.jobs.endpoint_tables import table_of
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
 from synth_actors.errors import ConfigError
 from synth_actors.validated import Validated
 

@@ -14,12 +14,12 @@ from itertools import chain, compress
 from math import log
 from typing import Any
 
-from synth_actors.datasets.number_stats import LengthStats, NumberStats
-from synth_actors.datasets.quality_report import Column
+from synth_actors.datasets.quality.number_stats import LengthStats, NumberStats
+from synth_actors.datasets.quality.quality_report import Column
+from synth_actors.datasets.quality.sketches import Cardinality, Rows, digest
+from synth_actors.datasets.quality.strange import BEYOND, KIND_NAMES, MIN_SAMPLE, PER_COLUMN, Strange, shown, strangest
+from synth_actors.datasets.quality.text_stats import TextStats, label_of, listed
 from synth_actors.datasets.references import resolve
-from synth_actors.datasets.sketches import Cardinality, Rows, digest
-from synth_actors.datasets.strange import BEYOND, KIND_NAMES, MIN_SAMPLE, PER_COLUMN, Strange, shown, strangest
-from synth_actors.datasets.text_stats import TextStats, label_of, listed
 
 MAX_PATHS = 200
 MAX_DEPTH = 8

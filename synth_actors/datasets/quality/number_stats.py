@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import compress
 
-from synth_actors.datasets import strange
-from synth_actors.datasets.quality_report import Lengths, Numbers
-from synth_actors.datasets.sketches import Extremes, Frequencies, Moments, Rows, Sample, digest
-from synth_actors.datasets.strange import PER_COLUMN, RARE_SHARE, Strange, far_out, shown
+from synth_actors.datasets.quality import strange
+from synth_actors.datasets.quality.quality_report import Lengths, Numbers
+from synth_actors.datasets.quality.sketches import Extremes, Frequencies, Moments, Rows, Sample, digest
+from synth_actors.datasets.quality.strange import PER_COLUMN, RARE_SHARE, Strange, far_out, shown
 
 LARGEST = 1e140
 """Numbers beyond it are counted apart: the sum of the squares of many would be no float."""

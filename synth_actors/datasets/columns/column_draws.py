@@ -14,12 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from synth_actors.datasets.column_specs import ColumnSpec, json_value
+from synth_actors.datasets.columns.column_specs import ColumnSpec, json_value
+from synth_actors.datasets.columns.places import Place
+from synth_actors.datasets.columns.ranges import MANY, range_of
+from synth_actors.datasets.columns.value_files import read_values
 from synth_actors.datasets.draws import hashed
 from synth_actors.datasets.imports import Kind, named
-from synth_actors.datasets.places import Place
-from synth_actors.datasets.ranges import MANY, range_of
-from synth_actors.datasets.value_files import read_values
 from synth_actors.errors import ConfigError, text_of
 
 Draw = Callable[[int], Any]

@@ -13,7 +13,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from synth_actors.datasets.destinations import FileInfo, RowFile, locked, partial_of, real_path, sync_folder
+from synth_actors.datasets.outputs.destinations import FileInfo, RowFile, locked, partial_of, real_path, sync_folder
 from synth_actors.errors import ConfigError
 
 _SHARD = re.compile(r"part-\d{5,}\.(jsonl|csv|parquet)")

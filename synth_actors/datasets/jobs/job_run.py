@@ -15,19 +15,19 @@ import trio
 
 from synth_actors.datasets.asker import DRAINED, Asker
 from synth_actors.datasets.block import Block
-from synth_actors.datasets.board import Board
-from synth_actors.datasets.journal import Journal
-from synth_actors.datasets.journal_file import Standing
-from synth_actors.datasets.journal_tables import Recorded
-from synth_actors.datasets.judge import Dedup, Judge, Judged
+from synth_actors.datasets.jobs.board import Board
+from synth_actors.datasets.jobs.journal import Journal
+from synth_actors.datasets.jobs.journal_file import Standing
+from synth_actors.datasets.jobs.journal_tables import Recorded
+from synth_actors.datasets.jobs.judge import Dedup, Judge, Judged
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.report import RowsTally
 from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid
 from synth_actors.errors import SynthActorsError
 
 if TYPE_CHECKING:
-    from synth_actors.datasets.columns import Columns
-    from synth_actors.datasets.export import Export
+    from synth_actors.datasets.columns.columns import Columns
+    from synth_actors.datasets.jobs.export import Export
     from synth_actors.engine import Engine
 
 REQUESTS_PER_PLACE = 2

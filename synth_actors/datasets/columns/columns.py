@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from synth_actors.datasets.column_draws import Draw, Maker, shown
-from synth_actors.datasets.column_specs import ColumnSpec
-from synth_actors.datasets.places import Places
+from synth_actors.datasets.columns.column_draws import Draw, Maker, shown
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.columns.places import Places
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synth_actors.datasets.job import JobSpec
-from synth_actors.datasets.job_file import load_job
-from synth_actors.datasets.job_run import Making
-from synth_actors.datasets.journal import Tariff
-from synth_actors.datasets.journal_file import Standing, journal_of
-from synth_actors.datasets.judge import Dedup
+from synth_actors.datasets.jobs.job import JobSpec
+from synth_actors.datasets.jobs.job_file import load_job
+from synth_actors.datasets.jobs.job_run import Making
+from synth_actors.datasets.jobs.journal import Tariff
+from synth_actors.datasets.jobs.journal_file import Standing, journal_of
+from synth_actors.datasets.jobs.judge import Dedup
+from synth_actors.datasets.outputs.sinks import FileInfo, check_target
 from synth_actors.datasets.plan import Plan
-from synth_actors.datasets.quality_report import QualityReport
+from synth_actors.datasets.quality.quality_report import QualityReport
 from synth_actors.datasets.report import RowsReport
-from synth_actors.datasets.sinks import FileInfo, check_target
 from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.policy.pricing import upper_estimate_usd
 from synth_actors.providers.prices import price_of

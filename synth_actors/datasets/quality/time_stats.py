@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import compress
 
-from synth_actors.datasets import strange
-from synth_actors.datasets.quality_report import Times
-from synth_actors.datasets.sketches import Extremes, Rows, Sample
-from synth_actors.datasets.strange import Strange, far_out, shown
+from synth_actors.datasets.quality import strange
+from synth_actors.datasets.quality.quality_report import Times
+from synth_actors.datasets.quality.sketches import Extremes, Rows, Sample
+from synth_actors.datasets.quality.strange import Strange, far_out, shown
 
 SAMPLED_TIMES = 512
 DAY_S = 86_400

@@ -1,0 +1,1 @@
+"""Which values do the columns of a job have?"""
