@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, log, log1p
 from typing import Any
@@ -31,33 +31,47 @@ MOST_CHANCE_MEETINGS = 0.1
 """Of pairs that are half as alike as the threshold, the part that meets in a band all the same."""
 
 _WORD = re.compile(r"\w+")
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Lao, Khmer, kana, Han
-_LOW_BYTE = slice(0 if sys.byteorder == "little" else 3, None, 4)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
+)  # Thai, Lao, Khmer, kana, Han: two a word
+_LOW_BYTE = slice(0, None, 4)
 _EACH_LOW_BIT = int.from_bytes(b"\x01" * SLOTS, "little")
-_PRIME = 2**61 - 1
+_PRIME = 2**31 - 1
 
 
 def free_text(row: Any) -> str | None:
-    """What the row says in sentences, normalised; None when that is less than `LEAST_WORDS` words.
+    """What the row says in sentences, normalised; None when that is no text, or not most of the row.
 
     Strings of at least `LEAST_WORDS_OF_A_STRING` words in the order of their paths, lower case, with one space for all
-    that is no letter or digit.  A script without spaces counts as a word for two characters.
+    that is no letter or digit.  It must have `LEAST_WORDS` words and at least half of the words of all strings: a short
+    remark about one customer is often made about another too, and does not make the two the same.
     """
-    kept, count = [], 0
+    kept: list[str] = []
+    count = others = 0
     for text in _strings(row):
-        words = _WORD.findall(text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower())
-        number = len(words) + (0 if text.isascii() else len(_UNSPACED.findall(text)) // 2)
+        number = _words_in(text)
         if number >= LEAST_WORDS_OF_A_STRING:
-            kept += words
+            kept += _WORD.findall((text if text.isascii() else unicodedata.normalize("NFKC", text)).lower())
             count += number
-    return " ".join(kept) if count >= LEAST_WORDS else None
+        else:
+            others += number
+    return " ".join(kept) if count >= max(LEAST_WORDS, others) else None
+
+
+def _words_in(text: str) -> int:
+    """Between white space, so that an id or a time is one; a telephone number is none, though it has spaces."""
+    number = len(text.split())
+    if number >= LEAST_WORDS_OF_A_STRING:
+        number = min(number, len(_LETTERS.findall(text)))
+    return number if text.isascii() else number + len(_UNSPACED.findall(text)) // 2
 
 
 def _strings(value: Any) -> Iterator[str]:
     waiting = [value]
     while waiting:
         match waiting.pop():
-            case str() as text if len(text) > LEAST_WORDS_OF_A_STRING:
+            case str() as text:
                 yield text
             case dict() as members:
                 waiting += [members[key] for key in sorted(members, reverse=True)]
@@ -78,11 +92,15 @@ class Signature:
     sketch: int
 
 
-def signatures(texts: Sequence[str]) -> list[Signature]:
-    """The signature of each text, the same in every process and on every machine."""
-    matrix = RMinHash.digest_matrix_from_token_sets([shingles(text) for text in texts], SLOTS, SEED)
-    fulls = (array("I", row).tobytes() for row in matrix.to_rows())
-    return [Signature(full, int.from_bytes(full[_LOW_BYTE], "little")) for full in fulls]
+def signature(text: str) -> Signature:
+    """The signature of a text of at least five characters, the same in every process and on every machine."""
+    sketch = RMinHash(SLOTS, SEED)
+    sketch.update(shingles(text))
+    numbers = array("I", sketch.digest())
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    full = numbers.tobytes()
+    return Signature(full, int.from_bytes(full[_LOW_BYTE], "little"))
 
 
 def resemblance(one: int, other: int) -> float:
@@ -110,12 +128,12 @@ class Banding:
         return 1.0 - (1.0 - jaccard**self.slots) ** self.bands
 
     def keys(self, signature: Signature) -> list[int]:
-        """A number below 2^61 for each band; equal for equal bands at the same place."""
+        """A number below 2^31 for each band; equal for equal bands at the same place."""
         width = 4 * self.slots
         full = signature.full
         return [
-            (int.from_bytes(full[band * width : (band + 1) * width], sys.byteorder) * 256 + band) % _PRIME
-            for band in range(self.bands)
+            (int.from_bytes(full[start : start + width], "little") * 521 + start) % _PRIME
+            for start in range(0, width * self.bands, width)
         ]
 
 
