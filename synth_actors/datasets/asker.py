@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from synth_actors.datasets.answers.salvage import Found, rows_in
 from synth_actors.datasets.block import Ask, Block
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.report import RowsTally
-from synth_actors.datasets.salvage import Found, rows_in
 from synth_actors.errors import (
     ConfigError,
     EngineClosedError,

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from synth_actors.datasets.answers.salvage import Found, rows_in
 from synth_actors.datasets.row_schema import Invalid, Valid
-from synth_actors.datasets.salvage import Found, rows_in
 from synth_actors.types import StopReason
 
 

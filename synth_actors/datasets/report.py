@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from synth_actors.datasets.block import Counts
-from synth_actors.datasets.seen import SeenRows
+from synth_actors.datasets.duplicates.seen import SeenRows
 from synth_actors.types import NO_USAGE, Usage
 
 MAX_REASONS = 20

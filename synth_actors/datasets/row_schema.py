@@ -17,8 +17,8 @@ import orjson
 import pydantic_core
 from pydantic import BaseModel, PydanticUserError, ValidationError
 
+from synth_actors.datasets.answers.salvage import Found, rows_in
 from synth_actors.datasets.references import answer_schema
-from synth_actors.datasets.salvage import Found, rows_in
 from synth_actors.errors import ConfigError
 from synth_actors.schema import canonical, validator_of
 

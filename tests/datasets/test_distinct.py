@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synth_actors.datasets.distinct import MOST_SHARING, Distinct, Duplicate, _Same
-from synth_actors.datasets.minhash import (
+from synth_actors.datasets.duplicates.distinct import MOST_SHARING, Distinct, Duplicate, _Same
+from synth_actors.datasets.duplicates.minhash import (
     MOST_CHANCE_MEETINGS,
     RECALL,
     SLOTS,

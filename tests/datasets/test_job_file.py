@@ -63,7 +63,7 @@ def test_a_short_job_has_the_defaults(folder: Path) -> None:
         None,
         None,
     )
-    assert (job.dedup, job.limits) == (DedupSpec(exact=True, near=0.9, max_attempts=3), LimitsSpec(max_attempts=4))
+    assert (job.dedup, job.limits) == (DedupSpec(exact=True, near=0.8, max_attempts=3), LimitsSpec(max_attempts=4))
     assert [endpoint.name for endpoint in job.endpoints_resolved()] == ["local"]
     assert job.row_schema.json_schema == SCHEMA
     assert job.target == str(folder / "rows.jsonl")
@@ -242,7 +242,7 @@ def test_the_same_job_may_be_written_in_python(folder: Path) -> None:
     )
     by_text = JobSpec(schema="a.json", count=10, columns={"plan": ColumnSpec(values=["pro"])}, folder=folder)
     assert file.identity() == by_dict.identity()
-    assert differences(by_text.identity(), by_dict.identity()) == ["dedup.near: 0.9 -> null"]
+    assert differences(by_text.identity(), by_dict.identity()) == ["dedup.near: 0.8 -> null"]
     assert by_dict.target == file.target
     assert by_text.target is None
     assert JobSpec(schema=Customer, count=1).row_schema.model is Customer

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.datasets.broken_json import strict_json, tolerant_json
-from synth_actors.datasets.json_pieces import MOST_PIECES, Node, pieces_in
+from synth_actors.datasets.answers.broken_json import strict_json, tolerant_json
+from synth_actors.datasets.answers.json_pieces import MOST_PIECES, Node, pieces_in
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(

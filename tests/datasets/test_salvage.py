@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from synth_actors.datasets.json_pieces import MOST_DEPTH, MOST_PIECES
-from synth_actors.datasets.salvage import Found, rows_in
+from synth_actors.datasets.answers.json_pieces import MOST_DEPTH, MOST_PIECES
+from synth_actors.datasets.answers.salvage import Found, rows_in
 
 ROWS = [
     {"id": 1, "name": "Zoë", "tags": ["a", "b"], "note": None, "active": True, "size": 1.5},

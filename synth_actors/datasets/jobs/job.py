@@ -37,7 +37,7 @@ class DedupSpec(Validated):
     """
 
     exact: Switch = True
-    near: Real | None = Field(default=0.9, ge=0.5, le=1.0)
+    near: Real | None = Field(default=0.8, ge=0.5, le=1.0)
     max_attempts: Whole = Field(default=3, ge=0, le=1000)
 
     @field_validator("near", mode="before")

@@ -87,7 +87,7 @@ max = 2026-06-30
 
 #[dedup]
 #exact = true                     # no two equal rows
-#near = 0.9                       # nor any whose words are so much alike; false: only equal ones are refused
+#near = 0.8                       # nor any whose words are so much alike; false: only equal ones are refused
 #max_attempts = 3                 # how often another row is asked for instead
 
 #[limits]

@@ -163,6 +163,7 @@ class Journal:
         expected = self._expected.get(key)
         if expected is None:  # of a free call that nobody waited for
             return
+        self.is_used = True
         statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage))]
         call = expected.calls.get(attempt)
         if call is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import trio
 
 from synth_actors.datasets.block import Block
-from synth_actors.datasets.distinct import Distinct, Duplicate
+from synth_actors.datasets.duplicates.distinct import Distinct, Duplicate
 from synth_actors.datasets.row_schema import plain_value
 
 LAG_ROWS = 8192

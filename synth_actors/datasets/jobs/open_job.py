@@ -29,7 +29,7 @@ from synth_actors.datasets.jobs.beginning import (
 from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, write_whole
 from synth_actors.datasets.jobs.job_run import JobRun
 from synth_actors.datasets.jobs.journal import Journal
-from synth_actors.datasets.jobs.journal_file import Standing, open_journal, remove, standing
+from synth_actors.datasets.jobs.journal_file import Standing, open_journal, read_standing, remove, standing
 from synth_actors.datasets.jobs.journal_tables import UncertainCall
 from synth_actors.datasets.jobs.prepared import Prepared, prepare
 from synth_actors.datasets.outputs.sinks import FileInfo, Sink, open_sink
@@ -187,6 +187,11 @@ class Job:
         return self._journal.calls_out
 
     @property
+    def asked_nothing(self) -> bool:
+        """Whether nothing was asked, in this run or before."""
+        return self.before.is_empty and not self._journal.is_used
+
+    @property
     def was_wanted(self) -> bool:
         """Whether `rows` or `finish` was called."""
         return self._start.is_set()
@@ -309,13 +314,11 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
     """`open_job` for a job that was made ready."""
     start = make_room(prepared.journal, prepared.identity, wish)
     sink = _open_sink(prepared, wish, start)
-    leaves_nothing = False
     job: Job | None = None
     try:
         async with AsyncExitStack() as stack:
             store = open_journal(prepared.journal, prepared.identity, prepared.tariff(), durability=prepared.durability)
             journal, before = await stack.enter_async_context(store)
-            leaves_nothing = before.is_empty
             engine = None
             if EXPORT not in before.facts:
                 opening = open_engine(prepared.endpoints, prepared.config_within(before), attempt_log=journal)
@@ -328,12 +331,26 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
                 if job.has_begun:
                     job.drain()
                     await job.wait_ended()
-            leaves_nothing = (before.is_empty and not journal.is_used) or (prepared.short and job.is_complete)
     finally:
         if sink is not None and (job is None or not job.was_wanted):
             sink.keep()
-        if leaves_nothing:
+        if _leaves_nothing(prepared, start, job):
             remove(prepared.journal)
+
+
+def _leaves_nothing(prepared: Prepared, start: Start, job: Job | None) -> bool:
+    """Whether the journal may go: nothing was asked, or a short job has all its rows in its output."""
+    if job is None:
+        return start.standing is None and _is_new(prepared.journal)
+    return job.asked_nothing or (prepared.short and job.is_complete)
+
+
+def _is_new(journal: Path) -> bool:
+    """Whether a run that could not begin has made this journal."""
+    try:
+        return journal.exists() and read_standing(journal).is_empty
+    except SynthActorsError:  # whatever it is, it is not ours to delete
+        return False
 
 
 async def _rounds(journal: Journal, before: Standing) -> int:

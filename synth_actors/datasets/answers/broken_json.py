@@ -16,7 +16,7 @@ from typing import Any
 import json_repair
 import pydantic_core
 
-from synth_actors.datasets.json_pieces import TOKEN
+from synth_actors.datasets.answers.json_pieces import TOKEN
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)|([\"\x00-\x1f])", re.DOTALL)
 _ESCAPABLE = frozenset('"\\/bfnrt')

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from synth_actors.datasets.broken_json import strict_json, tolerant_json
-from synth_actors.datasets.json_pieces import BRACKETS, Node, pieces_in
+from synth_actors.datasets.answers.broken_json import strict_json, tolerant_json
+from synth_actors.datasets.answers.json_pieces import BRACKETS, Node, pieces_in
 
 ROWS = "rows"
 OTHER_WRAPPERS = frozenset({"data", "records", "results"})

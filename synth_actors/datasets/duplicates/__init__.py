@@ -1,0 +1,1 @@
+"""Was a row there before?"""
