@@ -44,7 +44,7 @@ class Distinct:
     """Remembers distinct rows.
 
     `near` is the resemblance of their free texts, 0.5 to 1.0, from which rows are nearly the same; None: only rows that
-    are the same count.  `free_text` in `synth_actors.datasets.duplicates.minhash` says what that is; a row without is never near.
+    are the same count.  `free_text` in `minhash` says what that is; a row without is never near.
     Of pairs that are just as alike as `near` one in twenty is missed, of more alike ones fewer; the resemblance is an
     estimate, with a standard error of 0.03.  The verdicts depend on the rows and their order, on nothing else.
 
