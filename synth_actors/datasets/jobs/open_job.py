@@ -146,6 +146,7 @@ class Job:
         self._readers: trio.MemorySendChannel[Any] | None = None
         self._result: JobResult | None = None
         self._done: tuple[FileInfo, ...] = ()
+        self._is_empty = False
 
     def __repr__(self) -> str:
         report = self.report
@@ -187,9 +188,9 @@ class Job:
         return self._journal.calls_out
 
     @property
-    def asked_nothing(self) -> bool:
-        """Whether nothing was asked, in this run or before."""
-        return self.before.is_empty and not self._journal.is_used
+    def has_nothing(self) -> bool:
+        """Whether the journal holds nothing: no answer, and no call that may be on the bill."""
+        return self.before.is_empty and (self._is_empty or not self._journal.is_used)
 
     @property
     def was_wanted(self) -> bool:
@@ -248,6 +249,7 @@ class Job:
             if error is None and self._run.gave_up:
                 await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
         after = await self._journal.read(standing)
+        self._is_empty = after.is_empty
         report = replace(self._run.tally.report(), usage=after.usage)
         quality = self._quality.report()
         output = self._prepared.output if self._done else None
@@ -342,7 +344,7 @@ def _leaves_nothing(prepared: Prepared, start: Start, job: Job | None) -> bool:
     """Whether the journal may go: nothing was asked, or a short job has all its rows in its output."""
     if job is None:
         return start.standing is None and _is_new(prepared.journal)
-    return job.asked_nothing or (prepared.short and job.is_complete)
+    return job.has_nothing or (prepared.short and job.is_complete)
 
 
 def _is_new(journal: Path) -> bool:
