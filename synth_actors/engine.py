@@ -149,12 +149,14 @@ async def open_engine(
     config: EngineConfig | None = None,
     *,
     attempt_log: AttemptLog | None = None,
+    spent_usd: float = 0.0,
 ) -> AsyncIterator[Engine]:
     """Open an engine for as long as the `async with` block runs.
 
     `endpoints` are strings (`"anthropic:MODEL"`, `"openai:MODEL@BASE_URL"`, `"local"`), `Endpoint`s or `Provider`s, in
-    the order of preference.  On a normal exit requests under way get `config.drain_timeout_s` to finish; after an
-    exception or a cancellation they are stopped at once.  An exception raised in the block leaves as itself.
+    the order of preference.  `spent_usd` dollars of `config.budget_usd` are spent already.  On a normal exit requests
+    under way get `config.drain_timeout_s` to finish; after an exception or a cancellation they are stopped at once.  An
+    exception raised in the block leaves as itself.
 
     Raises:
         ConfigError: an endpoint or the configuration is wrong, a key is missing, or memory is over its limit already.
@@ -162,7 +164,7 @@ async def open_engine(
     """
     if not trio.lowlevel.in_trio_run():
         raise ConfigError("open_engine: the engine runs under trio; from asyncio, run it in a thread with trio.run")
-    wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log)
+    wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log, spent_usd)
     interrupted = False
     try:
         async with nursery_for_body() as nursery:

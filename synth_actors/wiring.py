@@ -47,7 +47,7 @@ from synth_actors.policy.limits import PerMinute
 from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
 from synth_actors.policy.progress import Limits
 from synth_actors.policy.restart import RestartBudget
-from synth_actors.policy.routing import STRATEGIES
+from synth_actors.policy.routing import STRATEGIES, StreamMode
 from synth_actors.providers.base import Provider, RemoteProvider
 from synth_actors.providers.build import build_provider
 from synth_actors.providers.prices import price_of
@@ -70,6 +70,7 @@ class Wiring:
         endpoints: str | Endpoint | Provider | Sequence[str | Endpoint | Provider],
         config: EngineConfig,
         attempt_log: AttemptLog | None,
+        spent_usd: float = 0.0,
     ) -> None:
         if not isinstance(config, EngineConfig):
             raise ConfigError(f"config: {config!r} is no EngineConfig; write EngineConfig(max_concurrency=...)")
@@ -78,6 +79,7 @@ class Wiring:
         self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
         self._prices = [_price(endpoint, config) for endpoint in self._endpoints]
         self._log = attempt_log
+        self._spent_usd = spent_usd
         self._rss_at_open_bytes = machine.rss_bytes()
         self._limit_bytes = _memory_limit(config, self._rss_at_open_bytes)
         self._limiter = trio.CapacityLimiter(config.max_concurrency)
@@ -144,9 +146,9 @@ class Wiring:
             pool=GeneratorPool(self._generator_box, supervisor, self._make_generator()),
             limiter=self._limiter,
             endpoints=self._endpoint_states(),
-            stream={endpoint.name: endpoint.stream for endpoint in self._endpoints},
+            stream={endpoint.name: _stream_mode(endpoint) for endpoint in self._endpoints},
             strategy=STRATEGIES[config.routing],
-            budget=Budget(config.budget_usd),
+            budget=Budget(config.budget_usd, self._spent_usd),
             limits=limits,
         )
 
@@ -258,6 +260,10 @@ async def _close(provider: Provider) -> None:
         await provider.aclose()
     except Exception as exc:  # closing comes last: what led to it must not be hidden by this
         logger.warning("endpoint %s could not be closed: %r", provider.name, exc, exc_info=exc)
+
+
+def _stream_mode(endpoint: Endpoint) -> StreamMode:
+    return "subscribed" if (endpoint.provider, endpoint.stream) == ("local", "auto") else endpoint.stream
 
 
 def _shortest_timeout_s(endpoint: Endpoint) -> float:

@@ -83,7 +83,7 @@ def line_of(
 
     `before` rows were there when this run began.
     """
-    rate = (report.valid - before) / elapsed_s if elapsed_s > 0 else 0.0
+    rate = max(0, report.valid - before) / elapsed_s if elapsed_s > 0 else 0.0  # repeated rows are taken back
     left = report.asked - report.valid - report.missing
     to_go = f", about {left / rate:.0f} s to go" if rate else ""
     lost = f", {report.missing} missing" if report.missing else ""
@@ -120,7 +120,7 @@ class Bar:
             self._before = report.valid
             self._progress.start()
         elapsed_s = time.monotonic() - self._started_at
-        rate = f"{(report.valid - self._before) / elapsed_s:.1f} rows/s" if elapsed_s > 0 else ""
+        rate = f"{max(0, report.valid - self._before) / elapsed_s:.1f} rows/s" if elapsed_s > 0 else ""
         rate += money(report, self._budget_usd)
         self._progress.update(self._task, completed=report.valid, rate=rate, note=note)
         self._progress.refresh()

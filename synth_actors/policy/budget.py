@@ -25,9 +25,9 @@ class Budget:
 
     __slots__ = ("_held", "limit_usd", "reserved_usd", "spent_usd")
 
-    def __init__(self, limit_usd: float | None) -> None:
+    def __init__(self, limit_usd: float | None, spent_usd: float = 0.0) -> None:
         self.limit_usd = limit_usd
-        self.spent_usd = 0.0
+        self.spent_usd = spent_usd
         self.reserved_usd = 0.0
         self._held = 0  # reservations; sums of floats do not come back to exactly 0
 
@@ -52,6 +52,6 @@ class Budget:
     def refusal(self, amount_usd: float) -> str:
         """Why a call that may cost `amount_usd` is not made."""
         return (
-            f"budget_usd={self.limit_usd}: {self.spent_usd:.6f} is spent, or may be, and the next call may cost "
+            f"budget_usd={self.limit_usd:g}: {self.spent_usd:.6f} is spent, or may be, and the next call may cost "
             f"{amount_usd:.6f}; raise the budget or lower max_tokens"
         )

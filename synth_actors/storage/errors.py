@@ -32,6 +32,10 @@ class MismatchError(StorageError):
     """A sound database, but of another program or in another format."""
 
 
+class EmptyError(MismatchError):
+    """Nothing was ever written in the file: it has no bytes, or its owner was killed before it had made the store."""
+
+
 class FullError(StorageError):
     """No room: the disk is full, a quota is used up, or a file may not grow any further."""
 

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from synth_actors.storage.errors import (
     WHEN_DAMAGED,
     DamagedError,
+    EmptyError,
     MismatchError,
     ReadOnlyError,
     os_error,
@@ -111,17 +112,22 @@ def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T])
     Raises:
         ReadOnlyError: there is no such file, or it may not be read.
         DamagedError, MismatchError: it is not a sound store of this format; `ask` was not called, or met the damage.
+        EmptyError: nothing was ever written in it.
     """
     path = real(path)
     try:
-        found = path.is_file()
+        found, folder = path.is_file(), path.is_dir()
     except OSError as exc:
         raise os_error(exc, form.what, path) from exc
+    if folder:
+        raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
     if not found:
         raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
     with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?{_way_to_read(path)}", query_only=True)
     with closing(connection), translated(form.what, path):
+        if _is_empty(connection):
+            raise EmptyError(f"{form.what} {path}: nothing was ever written in it; choose another path")
         _check_header(connection, path, form)
         return one_moment(connection, ask)
 

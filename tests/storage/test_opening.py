@@ -191,7 +191,7 @@ async def test_a_log_full_of_nonsense_costs_no_row_of_the_database(tmp_path: Pat
 async def test_a_folder_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(ReadOnlyError, match="is a folder; name a file"):
         await opened(tmp_path)
-    with pytest.raises(ReadOnlyError, match="there is no such file"):
+    with pytest.raises(ReadOnlyError, match="is a folder; name a file"):
         stored(tmp_path)
 
 

@@ -15,9 +15,9 @@ import orjson
 
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
-from synth_actors.datasets.outputs.sinks import FileInfo
+from synth_actors.datasets.outputs.destinations import FileInfo, partial_of, real_path
 from synth_actors.errors import ConfigError
-from synth_actors.storage.errors import DamagedError, LockedError, MismatchError
+from synth_actors.storage.errors import LockedError
 from synth_actors.storage.files import is_in_use
 
 EXPORT = "export"
@@ -49,8 +49,8 @@ class Start:
     notes: tuple[str, ...] = ()
 
 
-def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish) -> Start:
-    """See to it that the journal at `journal` may be opened by this job.
+def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish, output: Path | None = None) -> Start:
+    """See to it that the journal at `journal` may be opened by this job, which writes `output`.
 
     Raises:
         JobChangedError: it was begun by another job.
@@ -62,10 +62,11 @@ def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish) -> Start:
     if is_in_use(journal):
         raise LockedError(f"journal {journal}: another run of this job uses it now; wait for it, or stop it")
     if wish.fork:
-        return Start(notes=(f"the earlier journal is kept as {set_aside(journal)}",))
-    standing = _standing(journal)
+        return Start(notes=(_fork(journal, output, wish),))
+    standing = read_standing(journal)
     if standing.job is None:
-        return Start()
+        note = f"{journal}: nothing was ever written in it, so the job starts afresh"
+        return Start(notes=(note,) if wish.resume else ())
     changes = differences(standing.job, identity)
     if wish.overwrite and not wish.resume:
         return Start(notes=_replace(journal, standing))
@@ -79,18 +80,20 @@ def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish) -> Start:
     )
 
 
-def _standing(journal: Path) -> Standing:
-    try:
-        return read_standing(journal)
-    except (DamagedError, MismatchError) as exc:
-        raise type(exc)(f"{exc}; or add --fork, which sets it aside and begins another") from exc
+def _fork(journal: Path, output: Path | None, wish: Wish) -> str:
+    """What was set aside: the rows, too, since a damaged journal may hold fewer of them."""
+    if output is not None and output.exists() and not wish.overwrite:
+        raise ConfigError(f"{output}: exists; give another output, or add --overwrite to replace it in the end")
+    partial = None if output is None else partial_of(real_path(output))
+    kept = set_aside(journal, *([partial] if partial is not None and partial.exists() else []))
+    return "what the earlier run has left is kept as " + " and ".join(map(str, kept))
 
 
 def _replace(journal: Path, standing: Standing) -> tuple[str, ...]:
     if standing.usage.cost_usd == 0.0 and not standing.uncertain:
         remove(journal)  # nothing in it was paid for
         return ()
-    return (f"the earlier journal, with {standing.answers} answers, is kept as {set_aside(journal)}",)
+    return (f"the earlier journal, with {standing.answers} answers, is kept as {set_aside(journal)[0]}",)
 
 
 def _changed(journal: Path, changes: list[str]) -> str:

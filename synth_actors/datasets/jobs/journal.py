@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from sqlite3 import Connection
@@ -26,7 +27,7 @@ from synth_actors.datasets.jobs.journal_tables import (
     usage_row,
 )
 from synth_actors.errors import EngineClosedError, SynthActorsError
-from synth_actors.storage.errors import FullError
+from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, FullError, MismatchError
 from synth_actors.storage.sqlite import Store
 from synth_actors.types import Answer, Request, Response, StopReason, Usage
 
@@ -67,6 +68,15 @@ class _Expected:
     sent: set[int] = field(default_factory=set)  # attempts whose intent is on disk
     answer: tuple[str, StopReason, Usage] | None = None
     forgotten: bool = False
+
+
+@contextmanager
+def with_fork() -> Iterator[None]:
+    """What is wrong with a journal is told with what else helps a job."""
+    try:
+        yield
+    except (DamagedError, MismatchError) as exc:
+        raise type(exc)(f"{exc}; or add --fork, which sets it aside and begins anew") from exc
 
 
 def _ignore(_key: bytes) -> None:
@@ -197,12 +207,19 @@ class Journal:
 
         def ask(connection: Connection) -> dict[int, list[Recorded]]:
             found: dict[int, list[Recorded]] = {}
-            rows = connection.execute(_SELECT_ANSWERS, (first * IDS_PER_BLOCK, after * IDS_PER_BLOCK))
-            for block, recorded in map(_recorded, rows):
-                found.setdefault(block, []).append(recorded)
+            # Closed, since a cursor that an exception holds keeps the log from being moved into the database.
+            bounds = (first * IDS_PER_BLOCK, after * IDS_PER_BLOCK)
+            try:
+                with closing(connection.execute(_SELECT_ANSWERS, bounds)) as rows:
+                    for block, recorded in map(_recorded, rows):
+                        found.setdefault(block, []).append(recorded)
+            except (zlib.error, ValueError, TypeError, AttributeError) as exc:  # whatever stands there instead
+                text = f"an answer in it cannot be read ({exc}); {WHEN_DAMAGED}"
+                raise DamagedError(f"journal {self._store.path}: {text}") from exc
             return found
 
-        return await self._store.read(ask)
+        with with_fork():
+            return await self._store.read(ask)
 
     async def read(self, ask: Callable[[Connection], T]) -> T:
         """What `ask` finds in the tables."""

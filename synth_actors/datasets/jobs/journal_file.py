@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
@@ -15,10 +16,18 @@ from typing import Any
 import orjson
 
 from synth_actors.datasets.jobs.job_identity import differences
-from synth_actors.datasets.jobs.journal import IDS_PER_BLOCK, Journal, Tariff, facts_of, uncertain_calls
+from synth_actors.datasets.jobs.journal import (
+    IDS_PER_BLOCK,
+    Journal,
+    Tariff,
+    facts_of,
+    uncertain_calls,
+    with_fork,
+)
 from synth_actors.datasets.jobs.journal_tables import FORMAT, UncertainCall, usage_of
 from synth_actors.errors import ConfigError
 from synth_actors.scopes import whole_context
+from synth_actors.storage.errors import EmptyError
 from synth_actors.storage.opening import Durability, read_store
 from synth_actors.storage.sqlite import Store, open_store
 from synth_actors.types import NO_USAGE, Usage
@@ -70,6 +79,22 @@ class Standing:
         return (self.usage.cost_usd or 0.0) + maybe
 
 
+NEVER_BEGUN = Standing(
+    job=None,
+    facts={},
+    settled=(),
+    begun=frozenset(),
+    valid=0,
+    answers=0,
+    calls=0,
+    runs=0,
+    models={},
+    usage=NO_USAGE,
+    uncertain=(),
+)
+"""What an empty file says: its run was killed before it had written anything."""
+
+
 def journal_of(output: Path) -> Path:
     """Where the journal of a job that writes `output` stands."""
     return output.with_name(output.name + ".journal")
@@ -81,7 +106,11 @@ def read_standing(path: Path) -> Standing:
     Raises:
         SynthActorsError: there is none that can be read.
     """
-    return read_store(path, FORMAT, standing)
+    with with_fork():
+        try:
+            return read_store(path, FORMAT, standing)
+        except EmptyError:
+            return NEVER_BEGUN
 
 
 @whole_context
@@ -94,7 +123,9 @@ async def open_journal(
         JobChangedError: it was begun by another job.
         SynthActorsError: it is damaged, in use, or cannot be written.
     """
-    async with open_store(path, FORMAT, durability=durability) as store:
+    async with AsyncExitStack() as stack:
+        with with_fork():
+            store = await stack.enter_async_context(open_store(path, FORMAT, durability=durability))
         before = await store.read(standing)
         if before.job is not None:
             _check_same(path, before.job, identity)
@@ -147,16 +178,19 @@ def _number(connection: Connection, sql: str) -> int:
     return int(connection.execute(sql).fetchone()[0])
 
 
-def set_aside(path: Path) -> Path:
-    """Rename a journal and what stands beside it to the first free `.1`, `.2`, ...; the new path of the journal."""
+def set_aside(journal: Path, *others: Path) -> tuple[Path, ...]:
+    """Rename a journal, with what stands beside it, and `others` to the first free `.1`, `.2`, ...; their new paths."""
     number = 1
-    while (kept := path.with_name(f"{path.name}.{number}")).exists():
+    while any(_numbered(path, number).exists() for path in (journal, *others)):
         number += 1
     for companion in COMPANIONS:
-        if (beside := path.with_name(path.name + companion)).exists():
-            beside.rename(kept.with_name(kept.name + companion))
-    path.rename(kept)
-    return kept
+        if (beside := journal.with_name(journal.name + companion)).exists():
+            beside.rename(journal.with_name(f"{journal.name}.{number}{companion}"))
+    return tuple(path.rename(_numbered(path, number)) for path in (journal, *others))
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{path.name}.{number}")
 
 
 def remove(path: Path) -> None:

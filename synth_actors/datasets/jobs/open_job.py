@@ -305,7 +305,6 @@ def open_job(
     Raises:
         ConfigError: the job is wrong, or what an earlier run has left is in the way; nothing was asked.
         JobChangedError: the journal was begun by another job.
-        BudgetExceededError: `budget_usd` is used up.
         StorageError: the journal is damaged, in use, or cannot be written.
     """
     return open_prepared(prepare(spec), Wish(resume=resume, overwrite=overwrite, fork=fork))
@@ -314,7 +313,7 @@ def open_job(
 @whole_context
 async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
     """`open_job` for a job that was made ready."""
-    start = make_room(prepared.journal, prepared.identity, wish)
+    start = make_room(prepared.journal, prepared.identity, wish, prepared.output)
     sink = _open_sink(prepared, wish, start)
     job: Job | None = None
     try:
@@ -323,7 +322,8 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
             journal, before = await stack.enter_async_context(store)
             engine = None
             if EXPORT not in before.facts:
-                opening = open_engine(prepared.endpoints, prepared.config_within(before), attempt_log=journal)
+                spent_usd = before.spent_usd  # uncertain calls at their most
+                opening = open_engine(prepared.endpoints, prepared.config, attempt_log=journal, spent_usd=spent_usd)
                 engine = await stack.enter_async_context(opening)
             rounds = await _rounds(journal, before)
             job = Job(prepared, journal, before, engine=engine, sink=sink, rounds=rounds, notes=start.notes)

@@ -19,7 +19,7 @@ from synth_actors.datasets.outputs.sinks import FileInfo, check_target
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.quality.quality_report import QualityReport
 from synth_actors.datasets.report import RowsReport
-from synth_actors.errors import BudgetExceededError, ConfigError
+from synth_actors.errors import ConfigError
 from synth_actors.policy.pricing import upper_estimate_usd
 from synth_actors.providers.prices import price_of
 from synth_actors.schema import output_of
@@ -55,22 +55,6 @@ class Prepared:
     def output(self) -> Path | None:
         """The file or folder; None for stdout."""
         return None if self.target == STDOUT else Path(self.target)
-
-    def config_within(self, before: Standing) -> EngineConfig:
-        """The configuration with what is left of the budget.
-
-        Raises:
-            BudgetExceededError: nothing is.
-        """
-        budget_usd = self.config.budget_usd
-        if budget_usd is None or before.spent_usd == 0.0:
-            return self.config
-        if before.spent_usd >= budget_usd:
-            raise BudgetExceededError(
-                f"budget_usd={budget_usd:g} is used up: ${before.spent_usd:.4f} were spent by earlier runs, uncertain"
-                " calls counted at their most; give more to go on"
-            )
-        return self.config.model_copy(update={"budget_usd": budget_usd - before.spent_usd})
 
     def tariff(self) -> Tariff:
         """What the calls of this job may cost."""
