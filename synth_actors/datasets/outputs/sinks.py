@@ -175,7 +175,9 @@ def _check_place(target: str, path: Path, suffix: str) -> None:
         if path.exists() and not path.is_dir():
             raise ConfigError(f"-o {target}: is a file; leave out the trailing /, or choose another name")
     elif path.is_dir():
-        raise ConfigError(f"-o {target}: is a folder; name a file in it such as rows.jsonl, or add a trailing / for a folder of shards")
+        raise ConfigError(
+            f"-o {target}: is a folder; name a file in it such as rows.jsonl, or add a trailing / for a folder of shards"
+        )
     elif suffix not in _FORMATS:
         raise ConfigError(f"-o {target}: {suffix!r} is no format; give {CHOICES}")
     if not path.parent.is_dir():
@@ -185,7 +187,7 @@ def _check_place(target: str, path: Path, suffix: str) -> None:
 def _check_absent(target: str, path: Path) -> None:
     if _is_there(path):
         raise ConfigError(f"-o {target}: exists; choose another name, or add --overwrite to replace it in the end")
-    if _is_there(partial := partial_of(path)):
+    if _holds_rows(partial := partial_of(path)):
         raise ConfigError(
             f"-o {target}: {partial} holds rows of an earlier run; move it, or add --overwrite to replace it"
         )
@@ -193,6 +195,11 @@ def _check_absent(target: str, path: Path) -> None:
 
 def _is_there(path: Path) -> bool:
     return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _holds_rows(partial: Path) -> bool:
+    """A run that was killed at its start leaves an empty one."""
+    return _is_there(partial) and (partial.is_dir() or partial.stat().st_size > 0)
 
 
 def _parquet(target: str, schema: RowSchema) -> Encoder:
