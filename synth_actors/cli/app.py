@@ -48,7 +48,7 @@ Endpoints = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="S", parser=_whole, help="Another seed gives other rows.")]
 Concurrency = Annotated[
-    int | None, typer.Option("--concurrency", metavar="N", parser=_whole, help="Calls at once.  [100]")
+    int | None, typer.Option("--concurrency", metavar="N", parser=_whole, help="Calls at once.  [100; only local: 8]")
 ]
 PerRequest = Annotated[
     int, typer.Option("--rows-per-request", metavar="K", parser=_whole, help="Rows that one call asks for.")

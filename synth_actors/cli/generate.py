@@ -19,7 +19,7 @@ from synth_actors.cli import settings as limits
 from synth_actors.cli.ending import run_and_tell, show_plan
 from synth_actors.cli.settings import load_settings
 from synth_actors.datasets.jobs.beginning import Wish
-from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec, usual_concurrency
 from synth_actors.datasets.jobs.journal_file import journal_of
 from synth_actors.datasets.jobs.prepared import STDOUT, Prepared, prepared_of
 from synth_actors.datasets.outputs.sinks import check_target
@@ -112,4 +112,7 @@ def _prepared(flags: Flags, schema: type[BaseModel] | Mapping[str, Any], journal
         limits=LimitsSpec(max_tokens=flags.max_tokens, temperature=flags.temperature),
     )
     prepared = prepared_of(spec, flags.output, journal)
-    return replace(prepared, config=settings.engine, label=f"SCHEMA {flags.schema}", short=True, notes=())
+    config = settings.engine
+    if "max_concurrency" not in config.model_fields_set:
+        config = config.model_copy(update={"max_concurrency": usual_concurrency(settings.endpoints)})
+    return replace(prepared, config=config, label=f"SCHEMA {flags.schema}", short=True, notes=())

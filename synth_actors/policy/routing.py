@@ -14,7 +14,8 @@ from typing import Literal
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import Need
 
-StreamMode = Literal["auto", "always", "never"]
+StreamMode = Literal["auto", "always", "never", "subscribed"]
+"""As `Endpoint.stream`; "subscribed" is "auto" where no answer can stall: streamed only when somebody reads along."""
 Strategy = Callable[[Sequence[EndpointState], Need, float], EndpointState]
 """Takes the endpoints, at least one, what the call needs, and the time."""
 
@@ -90,4 +91,6 @@ STREAMED_ABOVE_TOKENS = 1000
 
 def is_streamed(mode: StreamMode, *, wanted: bool, max_tokens: int) -> bool:
     """Whether an attempt is streamed; `wanted` when somebody reads along."""
-    return mode == "always" or (mode == "auto" and (wanted or max_tokens > STREAMED_ABOVE_TOKENS))
+    if mode == "auto":
+        return wanted or max_tokens > STREAMED_ABOVE_TOKENS
+    return mode == "always" or (mode == "subscribed" and wanted)

@@ -68,7 +68,7 @@ def test_a_short_job_has_the_defaults(folder: Path) -> None:
     assert job.row_schema.json_schema == SCHEMA
     assert job.target == str(folder / "rows.jsonl")
     engine = job.engine_config()
-    assert (engine.max_concurrency, engine.cache, engine.outage_patience_s) == (100, CacheConfig(enabled=False), 600.0)
+    assert (engine.max_concurrency, engine.cache, engine.outage_patience_s) == (8, CacheConfig(enabled=False), 600.0)
 
 
 def test_a_long_job_says_it_all(folder: Path) -> None:

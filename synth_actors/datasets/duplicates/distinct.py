@@ -15,14 +15,14 @@ from itertools import chain, islice
 from struct import Struct
 from typing import Any
 
-from synth_actors.datasets.duplicates.minhash import SLOTS, Signature, banding_for, free_text, resemblance, signature
+from synth_actors.datasets.duplicates.minhash import SLOTS, Signature, banding_for, resemblance, signature, words_of
 from synth_actors.datasets.row_schema import identity_of
 from synth_actors.errors import ConfigError
 
 CACHE_KIB = 8 * 1024
 """Pages of the database in memory."""
 LEAST_NEAR = 0.5
-MOST_SHARING = 32
+MOST_SHARING = 8
 """Rows that are remembered under one band; a phrase that thousands share tells none of them apart."""
 MOST_COMPARED = 64
 """Earlier rows that one row is compared with, those that share most bands first."""
@@ -34,7 +34,7 @@ _TWO_NUMBERS = Struct("<qq")
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """Row number `of` was there before; `near`: its free text was nearly the same, else all of it was the same."""
+    """Row number `of` was there before; `near`: its words were nearly the same, else all of it was the same."""
 
     of: int
     near: bool
@@ -43,13 +43,13 @@ class Duplicate:
 class Distinct:
     """Remembers distinct rows.
 
-    `near` is the resemblance of their free texts, 0.5 to 1.0, from which rows are nearly the same; None: only rows that
-    are the same count.  `free_text` in `minhash` says what that is; a row without is never near.
+    `near` is the resemblance of their texts, 0.5 to 1.0, from which rows are nearly the same; None: only rows that
+    are the same count.  `words_of` in `minhash` says what that is; a row without is never near.
     Of pairs that are just as alike as `near` one in twenty is missed, of more alike ones fewer; the resemblance is an
     estimate, with a standard error of 0.03.  The verdicts depend on the rows and their order, on nothing else.
 
     Different rows pass for the same with a probability of n^2 / 2^129: 10^-27 among a million.  Disk: 30 bytes a row;
-    with `near` 200 (0.9), 260 (0.8) to 470 (0.5) more for a row with free text.
+    with `near` 200 (0.9), 260 (0.8) to 470 (0.5) more for a row with text.
 
     Raises:
         ConfigError: `near` is out of its range.
@@ -129,7 +129,7 @@ class _Same:
 
 
 class _Near:
-    """The sketches of free texts, under numbers of their own in order, and which of them share a band."""
+    """The sketches of texts, under numbers of their own in order, and which of them share a band."""
 
     def __init__(self, database: sqlite3.Connection, threshold: float) -> None:
         database.execute("CREATE TABLE text (id INTEGER PRIMARY KEY, row INTEGER NOT NULL, sketch BLOB NOT NULL)")
@@ -141,7 +141,7 @@ class _Near:
 
     def compare(self, values: Mapping[_Digest, Any]) -> _Comparison:
         """These rows beside the earlier ones that share a band with one of them."""
-        texts = {digest: text for digest, value in values.items() if (text := free_text(value)) is not None}
+        texts = {digest: text for digest, value in values.items() if (text := words_of(value)) is not None}
         signed = {digest: signature(text) for digest, text in texts.items()}
         keys = {digest: self._banding.keys(each) for digest, each in signed.items()}
         sharing: defaultdict[int, list[int]] = defaultdict(list)

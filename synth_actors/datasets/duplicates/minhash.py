@@ -1,4 +1,4 @@
-"""How alike are the free texts of two rows, without keeping the texts?
+"""How alike are the texts of two rows, without keeping the texts?
 
 A text is the set of its character 5-grams, and two are as alike as these sets overlap (Jaccard).  A MinHash signature
 (Broder, "On the resemblance and containment of documents", 1997) estimates that from 128 numbers; texts that share a
@@ -30,7 +30,7 @@ RECALL = 0.95
 MOST_CHANCE_MEETINGS = 0.1
 """Of pairs that are half as alike as the threshold, the part that meets in a band all the same."""
 
-_WORD = re.compile(r"\w+")
+_TEXT_WORD = re.compile(r"\b[^\W\d_]+\b")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
@@ -40,23 +40,23 @@ _EACH_LOW_BIT = int.from_bytes(b"\x01" * SLOTS, "little")
 _PRIME = 2**31 - 1
 
 
-def free_text(row: Any) -> str | None:
-    """What the row says in sentences, normalised; None when that is no text, or not most of the row.
+def words_of(row: Any) -> str | None:
+    """The words of a row, normalised; None when it says too little in sentences to be compared.
 
-    Strings of at least `LEAST_WORDS_OF_A_STRING` words in the order of their paths, lower case, with one space for all
-    that is no letter or digit.  It must have `LEAST_WORDS` words and at least half of the words of all strings: a short
-    remark about one customer is often made about another too, and does not make the two the same.
+    All strings in the order of their paths, lower case, with one space between words; words with digits in them, as ids
+    and times have, are left out.  Strings of `LEAST_WORDS_OF_A_STRING` words must have `LEAST_WORDS` together: without
+    them, rows of names and labels would be alike.  Names and labels count all the same, for a short remark about one
+    customer is often made about another too, and does not make the two the same.
     """
-    kept: list[str] = []
-    count = others = 0
-    for text in _strings(row):
-        number = _words_in(text)
-        if number >= LEAST_WORDS_OF_A_STRING:
-            kept += _WORD.findall((text if text.isascii() else unicodedata.normalize("NFKC", text)).lower())
-            count += number
-        else:
-            others += number
-    return " ".join(kept) if count >= max(LEAST_WORDS, others) else None
+    strings = list(_strings(row))
+    count = 0
+    for text in strings:
+        number = _words_in(text) if " " in text or not text.isascii() else 1
+        count += number if number >= LEAST_WORDS_OF_A_STRING else 0
+    if count < LEAST_WORDS:
+        return None
+    whole = "\n".join(strings)
+    return " ".join(_TEXT_WORD.findall((whole if whole.isascii() else unicodedata.normalize("NFKC", whole)).lower()))
 
 
 def _words_in(text: str) -> int:

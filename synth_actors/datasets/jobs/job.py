@@ -26,6 +26,7 @@ from synth_actors.validated import Validated
 VERSION = 1
 """Of the way in which a job becomes rows; another one gives other rows."""
 OUTPUTS = (".jsonl", ".csv", ".parquet")
+LOCAL_CONCURRENCY = 8
 PER_MINUTE = ("requests_per_minute", "input_tokens_per_minute", "output_tokens_per_minute")
 
 
@@ -78,10 +79,11 @@ class JobSpec(_WithSchema):
 
     `schema` is a pydantic model class, a JSON Schema as a dict, or a text: the path of a JSON Schema file, or
     `package.module:Model`.  `count` rows are made, by requests for `rows_per_request` rows, `concurrency` of them at
-    once (None: 100).  `endpoints` are strings, `Endpoint`s, providers or tables.  `output` is a file that ends in
-    .jsonl, .csv or .parquet, or a folder, with a / at its end.  The job stops before `budget_usd` US dollars are
-    passed.  What was paid for survives the end of the process, and with `durability="power"` a loss of power.
-    `columns` says by name what varies, see `ColumnSpec`.  Relative paths, and modules, are looked for in `folder`.
+    once (None: 100, and 8 when all is made by `local`).  `endpoints` are strings, `Endpoint`s, providers or tables.
+    `output` is a file that ends in .jsonl, .csv or .parquet, or a folder, with a / at its end.  The job stops before
+    `budget_usd` US dollars are passed.  What was paid for survives the end of the process, and with
+    `durability="power"` a loss of power.  `columns` says by name what varies, see `ColumnSpec`.  Relative paths, and
+    modules, are looked for in `folder`.
 
     Raises:
         ConfigError: something is wrong; the message names the field, the value and the remedy.  Files of schemas and
@@ -144,7 +146,7 @@ class JobSpec(_WithSchema):
         if left is not None and left <= 0.0:
             raise ConfigError(f"job.budget_usd: {self.budget_usd} is spent (${spent_usd:.4f} so far); give more")
         return EngineConfig(
-            max_concurrency=100 if self.concurrency is None else self.concurrency,
+            max_concurrency=self.concurrency or usual_concurrency(self._endpoints),
             cache=CacheConfig(enabled=False),
             budget_usd=left,
             memory_limit_bytes=self.limits.memory_limit_bytes,
@@ -226,6 +228,11 @@ class JobSpec(_WithSchema):
     def _limited(self, endpoint: Endpoint) -> Endpoint:
         unset = (name for name in PER_MINUTE if getattr(endpoint, name) is None)
         return endpoint.model_copy(update={name: getattr(self.limits, name) for name in unset})
+
+
+def usual_concurrency(endpoints: Sequence[Endpoint]) -> int:
+    """Calls at once when nobody said how many: what waits for nothing gains nothing from being many."""
+    return LOCAL_CONCURRENCY if all(endpoint.provider == "local" for endpoint in endpoints) else 100
 
 
 def model_of(endpoint: Endpoint) -> str:

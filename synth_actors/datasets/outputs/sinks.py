@@ -176,7 +176,7 @@ def _check_place(target: str, path: Path, suffix: str) -> None:
             raise ConfigError(f"-o {target}: is a file; leave out the trailing /, or choose another name")
     elif path.is_dir():
         raise ConfigError(
-            f"-o {target}: is a folder; name a file in it such as rows.jsonl, or add a trailing / for a folder of shards"
+            f"-o {target}: is a folder; name a file in it, as rows.jsonl, or add a trailing / for a folder of shards"
         )
     elif suffix not in _FORMATS:
         raise ConfigError(f"-o {target}: {suffix!r} is no format; give {CHOICES}")
