@@ -82,15 +82,16 @@ class JobResult:
     @property
     def complete(self) -> bool:
         """Whether all rows are there, and in the output."""
-        return self.report.complete and self.error is None
+        return self.report.complete and self.error is None and bool(self.files)
 
     def raise_for_missing(self) -> None:
         """Raise what stopped the job, or `JobIncompleteError` when rows are missing; nothing when it is complete."""
         if self.error is not None:
             raise self.error
         if not self.complete:
-            text = f"{self.report.missing} of {self.report.asked} rows are missing; run the job again with resume=True"
-            raise JobIncompleteError(text, self)
+            missing = f"{self.report.missing} of {self.report.asked} rows are missing"
+            what = missing if self.report.missing else "all rows are made, but the job was stopped before its output"
+            raise JobIncompleteError(f"{what}; run the job again with resume=True", self)
 
 
 class JobRows(trio.abc.ReceiveChannel[Any]):
@@ -144,9 +145,11 @@ class Job:
         self._start = trio.Event()
         self._ended = trio.Event()
         self._readers: trio.MemorySendChannel[Any] | None = None
+        self._reading: trio.MemoryReceiveChannel[Any] | None = None
         self._result: JobResult | None = None
         self._done: tuple[FileInfo, ...] = ()
         self._is_empty = False
+        self._has_let_go = False
 
     def __repr__(self) -> str:
         report = self.report
@@ -162,9 +165,9 @@ class Job:
         """All rows in order, also those that were made in earlier runs.  To be called once, before `finish`."""
         if self._start.is_set():
             raise ConfigError("rows: the job runs already; call rows() once, before finish()")
-        self._readers, channel = trio.open_memory_channel[Any](0)
+        self._readers, self._reading = trio.open_memory_channel[Any](0)
         self._start.set()
-        return JobRows(self, channel)
+        return JobRows(self, self._reading)
 
     @property
     def result(self) -> JobResult | None:
@@ -188,28 +191,34 @@ class Job:
         return self._journal.calls_out
 
     @property
+    def drain_timeout_s(self) -> float:
+        """How long calls that are out may take to come to their end, in seconds."""
+        return self._prepared.config.drain_timeout_s
+
+    @property
     def has_nothing(self) -> bool:
         """Whether the journal holds nothing: no answer, and no call that may be on the bill."""
         return self.before.is_empty and (self._is_empty or not self._journal.is_used)
 
     @property
-    def was_wanted(self) -> bool:
-        """Whether `rows` or `finish` was called."""
-        return self._start.is_set()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether rows are being made, and not all of them are there."""
-        return self._start.is_set() and not self._ended.is_set()
+    def has_let_go(self) -> bool:
+        """Whether the output was finished, or what there is of it kept."""
+        return self._has_let_go
 
     @property
     def is_complete(self) -> bool:
         """Whether all rows are there, and in the output."""
         return self._result is not None and self._result.complete
 
-    async def wait_ended(self) -> None:
-        """Return when the job is over."""
-        await self._ended.wait()
+    async def leave(self) -> None:
+        """Nobody reads the rows any more: drain, as long as that may take."""
+        if not self._start.is_set() or self._ended.is_set():
+            return
+        if self._reading is not None:
+            self._reading.close()  # else the next row would wait for its reader for ever
+        self.drain()
+        with trio.move_on_after(self.drain_timeout_s):
+            await self._ended.wait()
 
     # --------------------------------------------------------------------------------------------------- behind it
 
@@ -240,6 +249,7 @@ class Job:
         self._done = files or (FileInfo(name="-", rows=self._sink.rows, bytes=0, sha256=""),)
 
     async def _end(self, error: SynthActorsError | OSError | None) -> None:
+        self._has_let_go = True
         kept = _kept(self._sink) if self._sink is not None and not self._done else None
         if self.engine is not None:
             with trio.move_on_after(CLOSING_S), suppress(EngineClosedError):
@@ -300,7 +310,8 @@ def open_job(
     `spec` is a `JobSpec`, its fields as a dict, or the path of a job file.  With `resume` it goes on with the journal
     that an earlier run has left: nothing that was answered is asked again.  `overwrite` lets it replace an existing
     output, and, without `resume`, begin anew; `fork` sets the earlier journal aside and begins another.  A job that is
-    complete already is only read again.  Leaving the block early drains: calls that are out come to their end.
+    complete already is only read again.  Leaving the block early, also by an exception, drains: calls that are out come
+    to their end, for `limits.drain_timeout_s` seconds at most; a cancellation stops at once.
 
     Raises:
         ConfigError: the job is wrong, or what an earlier run has left is in the way; nothing was asked.
@@ -329,12 +340,12 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
             job = Job(prepared, journal, before, engine=engine, sink=sink, rounds=rounds, notes=start.notes)
             async with nursery_for_body() as nursery:
                 nursery.start_soon(job.work)
-                yield job
-                if job.has_begun:
-                    job.drain()
-                    await job.wait_ended()
+                try:
+                    yield job
+                finally:  # also when the reader fails: what is out may be paid
+                    await job.leave()
     finally:
-        if sink is not None and (job is None or not job.was_wanted):
+        if sink is not None and (job is None or not job.has_let_go):
             sink.keep()
         if _leaves_nothing(prepared, start, job):
             remove(prepared.journal)
