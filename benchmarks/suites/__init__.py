@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.case import Suite
+from benchmarks.suites.datasets import datasets
 from benchmarks.suites.engine import engine
 from benchmarks.suites.goodput import goodput
 from benchmarks.suites.upstreams import upstreams
 
-SUITES: Final[dict[str, Suite]] = {"engine": engine, "goodput": goodput, "upstreams": upstreams}
+SUITES: Final[dict[str, Suite]] = {"datasets": datasets, "engine": engine, "goodput": goodput, "upstreams": upstreams}
