@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from synth_actors.datasets.jobs.job import JobSpec
+from synth_actors.datasets.columns.column_specs import ColumnSpec
+from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec
 from synth_actors.datasets.jobs.job_file import load_job
 from synth_actors.datasets.jobs.journal_file import JobChangedError
 from synth_actors.datasets.jobs.open_job import Job, JobIncompleteError, JobResult, JobRows, open_job
@@ -11,12 +12,15 @@ from synth_actors.datasets.report import RowsReport
 from synth_actors.datasets.rows import Rows, generate_rows
 
 __all__ = [
+    "ColumnSpec",
+    "DedupSpec",
     "Job",
     "JobChangedError",
     "JobIncompleteError",
     "JobResult",
     "JobRows",
     "JobSpec",
+    "LimitsSpec",
     "Rows",
     "RowsReport",
     "generate_rows",
