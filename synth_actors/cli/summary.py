@@ -64,7 +64,8 @@ def _closing(ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
     if ending.result.manifest is not None:
         yield "manifest", str(ending.result.manifest)
     if not ending.result.complete:
-        yield "resume", "run it again with --resume: nothing that was answered is asked again"
+        first = "" if ending.stopped_by is None else "put right what the last line says, then "
+        yield "resume", f"{first}run it again with --resume: nothing that was answered is asked again"
 
 
 def uncertain_lines(calls: Sequence[UncertainCall]) -> Iterator[tuple[str, str]]:
@@ -100,7 +101,7 @@ def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]
         yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
     cache = snapshot.cache
     yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
-    yield "tokens", f"{_tokens(report.usage)}; cost {cost_text(report.usage)}"
+    yield "tokens", f"{_tokens(report.usage)}; cost {cost_text(report.usage)}{_per_1000(report)}"
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
     found = [*_about_rows(report), *_about_engine(snapshot)]
@@ -138,6 +139,11 @@ def _seconds(value: float) -> str:
 def _tokens(usage: Usage) -> str:
     cached = f" and {usage.cache_read_tokens:,} from the server's cache" if usage.cache_read_tokens else ""
     return f"{usage.input_tokens:,} in{cached}, {usage.output_tokens:,} out"
+
+
+def _per_1000(report: RowsReport) -> str:
+    cost_usd = report.cost_usd_per_1000
+    return f" (${cost_usd:.4f} for 1,000 rows)" if cost_usd else ""
 
 
 def cost_text(usage: Usage) -> str:

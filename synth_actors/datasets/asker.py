@@ -164,7 +164,9 @@ class Asker:
             except SynthActorsError as exc:
                 self._add_usage(exc)
                 self._stop(exc)
-                return _Failed(str(exc), final=True, error=exc)
+                return _Failed(
+                    str(self.stopped_by), final=True, error=exc
+                )  # the next one may say it with other numbers
             finally:
                 del self._scopes[key]
                 if self._journal is not None:

@@ -41,6 +41,8 @@ USED = Usage(input_tokens=INPUT_TOKENS, output_tokens=OUTPUT_TOKENS)
 PRICE = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 5.0}
 COST_USD = 0.002
 """Of one answer, at `PRICE`."""
+THREADS_ANSWER_WITHIN_S = 0.002
+"""For a `MockClock`: it jumps when nothing happened for so long, the journal's thread included."""
 
 
 @dataclass(frozen=True, slots=True)
