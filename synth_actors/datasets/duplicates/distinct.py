@@ -19,7 +19,7 @@ from synth_actors.datasets.duplicates.minhash import SLOTS, Signature, banding_f
 from synth_actors.datasets.row_schema import identity_of
 from synth_actors.errors import ConfigError
 
-CACHE_KIB = 8 * 1024
+CACHE_KIB = 4 * 1024
 """Pages of the database in memory."""
 LEAST_NEAR = 0.5
 MOST_SHARING = 8

@@ -150,8 +150,13 @@ async def _begin_run(store: Store, run: int, identity: Mapping[str, Any], *, is_
     await store.write_all(statements)
 
 
-def standing(connection: Connection) -> Standing:
-    """What stands in the tables."""
+def closing_standing(connection: Connection) -> Standing:
+    """What stands in the tables, without the lists of blocks, which are as long as the job is large."""
+    return standing(connection, blocks=False)
+
+
+def standing(connection: Connection, *, blocks: bool = True) -> Standing:
+    """What stands in the tables; without `blocks`, `settled` and `begun` are left empty."""
     facts = dict(facts_of(connection))
     job = facts.pop("job", None)
     sums = "sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_tokens)"
@@ -162,8 +167,8 @@ def standing(connection: Connection) -> Standing:
     return Standing(
         job=None if job is None else orjson.loads(job),
         facts=facts,
-        settled=[block for (block,) in connection.execute(_SETTLED)],
-        begun=frozenset(block for (block,) in connection.execute(_BEGUN)),
+        settled=[block for (block,) in connection.execute(_SETTLED)] if blocks else (),
+        begun=frozenset(block for (block,) in connection.execute(_BEGUN)) if blocks else frozenset(),
         valid=_number(connection, "SELECT coalesce(sum(valid), 0) FROM settled WHERE missing = 0"),
         answers=_number(connection, "SELECT count(*) FROM answers"),
         calls=_number(connection, "SELECT coalesce(max(id), 0) FROM calls"),

@@ -29,7 +29,7 @@ from synth_actors.datasets.jobs.beginning import (
 from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, write_whole
 from synth_actors.datasets.jobs.job_run import JobRun
 from synth_actors.datasets.jobs.journal import Journal
-from synth_actors.datasets.jobs.journal_file import Standing, open_journal, read_standing, remove, standing
+from synth_actors.datasets.jobs.journal_file import Standing, closing_standing, open_journal, read_standing, remove
 from synth_actors.datasets.jobs.journal_tables import UncertainCall
 from synth_actors.datasets.jobs.prepared import Prepared, prepare
 from synth_actors.datasets.outputs.sinks import FileInfo, Sink, open_sink
@@ -68,7 +68,7 @@ class JobResult:
     """
 
     report: RowsReport
-    quality: QualityReport | None
+    quality: QualityReport
     output: Path | None
     files: tuple[FileInfo, ...]
     manifest: Path | None
@@ -258,7 +258,7 @@ class Job:
             await self._journal.end_run("complete" if self._done else "incomplete")
             if error is None and self._run.gave_up:
                 await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
-        after = await self._journal.read(standing)
+        after = await self._journal.read(closing_standing)
         self._is_empty = after.is_empty
         report = replace(self._run.tally.report(), usage=after.usage)
         quality = self._quality.report()
