@@ -10,6 +10,8 @@ QUIET_S = 10.0
 """Calls of which none ends for this long are worth a word."""
 FAILURES_TO_SAY = 3
 """Failed calls of an endpoint that never answered; fewer are a hiccup."""
+LEAST_LEFT = 0.05
+"""What is left of a limit, as a share of a minute's worth, below which it is called used up; it may be less than 1."""
 LONGEST_REASON = 160
 _NOT_ITS_FAILURES = frozenset({"abandoned", "schema_refused"})  # stopped by us; asked again at once without the schema
 
@@ -41,10 +43,14 @@ class Watch:
         return f"trying again for up to outage_patience_s={self._patience_s:g} s"
 
     def note(self, snapshot: Snapshot) -> str:
-        """What to add to a line of progress: who is in trouble, else who is silent; empty when all goes well."""
+        """What to add to a line of progress: who is in trouble, else who is silent, else which limit is waited for.
+
+        Empty when all goes well.
+        """
         endpoints = snapshot.router.endpoints.values()
         silent = [text for endpoint in endpoints if (text := self._silence(endpoint, snapshot.taken_at_s))]
-        return "; ".join([f"{e.name}: {reason_of(e)}" for e in endpoints if _is_in_trouble(e)] or silent)
+        troubled = [f"{each.name}: {reason_of(each)}" for each in endpoints if _is_in_trouble(each)]
+        return "; ".join(troubled or silent or _limits_waited_for(snapshot))
 
     def _silence(self, endpoint: EndpointSnapshot, now: float) -> str:
         ended = endpoint.attempts - endpoint.in_flight
@@ -54,6 +60,19 @@ class Watch:
         if quiet_s < QUIET_S:
             return ""
         return f"{endpoint.in_flight} calls waiting on {endpoint.name} for {quiet_s:.0f} s"
+
+
+def _limits_waited_for(snapshot: Snapshot) -> list[str]:
+    """The limits per minute that are used up, when requests wait and no call is out."""
+    router = snapshot.router
+    if not router.backlog or router.in_flight:
+        return []
+    return [
+        f"waiting for {endpoint.name}: {limit.per_minute:,.0f} {name.replace('_', ' ')} a minute are used up"
+        for endpoint in router.endpoints.values()
+        for name, limit in endpoint.rate_limits.items()
+        if limit.remaining < max(1.0, LEAST_LEFT * limit.per_minute)
+    ]
 
 
 def failed_calls(endpoint: EndpointSnapshot) -> int:

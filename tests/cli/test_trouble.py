@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from synth_actors.cli.trouble import Watch, endpoint_line
-from synth_actors.snapshot import CacheSnapshot, Counters, EndpointSnapshot, MemorySnapshot, RouterSnapshot, Snapshot
+from synth_actors.snapshot import (
+    CacheSnapshot,
+    Counters,
+    EndpointSnapshot,
+    MemorySnapshot,
+    RateLimitSnapshot,
+    RouterSnapshot,
+    Snapshot,
+)
 
 
 def endpoint(name: str, **fields: Any) -> EndpointSnapshot:
@@ -86,3 +95,14 @@ def test_the_line_of_an_endpoint_counts_answers_and_failures_and_shows_the_last_
         "last: HTTP 500: boom"
     )
     assert endpoint_line(LOCAL) == "local: 5 answers"
+
+
+def test_a_limit_that_is_used_up_is_named_while_requests_wait_for_it() -> None:
+    limits = {"requests": RateLimitSnapshot(per_minute=30.0, remaining=0.4)}
+    waiting = dataclasses.replace(
+        at(1.0), router=RouterSnapshot(backlog=3, endpoints={"openai:x": endpoint("openai:x", rate_limits=limits)})
+    )
+    note = Watch(patience_s=60.0).note
+    assert note(waiting) == "waiting for openai:x: 30 requests a minute are used up"
+    going_on = dataclasses.replace(waiting, router=dataclasses.replace(waiting.router, in_flight=1))
+    assert note(going_on) == ""
