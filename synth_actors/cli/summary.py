@@ -49,7 +49,11 @@ def _rows(ending: Ending) -> Iterator[tuple[str, str]]:
     text = f"{report.duplicates} exact duplicates, {report.repaired} made by asking again"
     text += f", {report.invalid} invalid refused"
     more = {"near duplicates": report.near_duplicates, "duplicates replaced": report.replaced}
-    more |= {"salvaged": report.salvaged, "answers refused by the model": report.refused}
+    more |= {
+        "salvaged": report.salvaged,
+        "answers refused by the model": report.refused,
+        "answers cut at max_tokens": report.cut,
+    }
     yield "rows", text + "".join(f", {count} {name}" for name, count in more.items() if count)
     yield from (("missing", text) for text in _missing(report, stopped_by=str(ending.stopped_by)))
     if ending.result is not None and ending.result.left_out:

@@ -21,10 +21,11 @@ class RowsReport:
     Of the `asked` rows `valid` were made, `repaired` of them by asking again, `salvaged` of them out of answers that
     were not just the JSON that was asked for, and `missing` were given up, with the last reason of each in
     `missing_reasons`; the rest is under way.  `invalid` counts values that came and were no valid row, `refused` the
-    answers in which the model refused, `duplicates` the valid rows that equal an earlier one exactly and
-    `near_duplicates` those that nearly do; `replaced` of both were asked for anew (`generate_rows` delivers them all
-    the same).  `requests` counts what was asked of the engine, `failed_requests` those that brought no valid row.
-    `usage` is the bill of these requests; its `cost_usd` is None when an endpoint has no known price.
+    answers in which the model refused, `cut` those that ended at `max_tokens`, `duplicates` the valid rows that equal
+    an earlier one exactly and `near_duplicates` those that nearly do; `replaced` of both were asked for anew
+    (`generate_rows` delivers them all the same).  `requests` counts what was asked of the engine, `failed_requests`
+    those that brought no valid row.  `usage` is the bill of these requests; its `cost_usd` is None when an endpoint has
+    no known price.
     """
 
     asked: int
@@ -33,6 +34,7 @@ class RowsReport:
     salvaged: int = 0
     invalid: int = 0
     refused: int = 0
+    cut: int = 0
     duplicates: int = 0
     near_duplicates: int = 0
     replaced: int = 0
@@ -92,6 +94,7 @@ class RowsTally:
             salvaged=self.counts.salvaged,
             invalid=self.counts.invalid,
             refused=self.counts.refused,
+            cut=self.counts.cut,
             duplicates=self.duplicates,
             near_duplicates=self.near_duplicates,
             replaced=self.replaced,

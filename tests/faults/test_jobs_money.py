@@ -1,4 +1,4 @@
-"""The budget is used up, or the key is refused in the middle: the job stops at once, and goes on when that is mended."""
+"""The budget is used up, or the key is refused in the middle: the job stops at once, and goes on when it is mended."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class Job:
                 self.snapshot = await self.engine.metrics()
         if self._journal.broken is None:
             await self._journal.end_run("complete" if self._done else "incomplete")
-            if error is None and self._run.gave_up:
+            if self._run.gave_up:
                 await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
         after = await self._journal.read(closing_standing)
         self._is_empty = after.is_empty
