@@ -40,7 +40,7 @@ def run_and_tell(prepared: Prepared, wish: Wish) -> int:
     if isinstance(ending.stopped_by, ConfigError) and not ending.report.valid:
         raise ending.stopped_by
     typer.echo(summary(ending, prepared), err=True)
-    if ending.result is not None and ending.report.valid and not prepared.short:
+    if ending.result is not None and ending.result.complete and not prepared.short:
         typer.echo("\n".join(ending.result.quality.lines()), err=True)
     return _status(ending)
 
