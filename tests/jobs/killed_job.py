@@ -50,10 +50,9 @@ price = {{input_usd_per_mtok = 1.0, output_usd_per_mtok = 2.0}}
 
 @dataclass
 class Figures:
-    """What happened over many kills."""
+    """What happened over many kills; these are counted by their moment and by what was found on the disk then."""
 
-    kills: Counter[str] = field(default_factory=Counter)
-    phases: Counter[str] = field(default_factory=Counter)
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     jobs: int = 0
     begun: int = 0
     repeated: int = 0
@@ -65,13 +64,14 @@ class Figures:
     committed: int = 0
 
     def __str__(self) -> str:
-        kills = ", ".join(f"{count} {name}" for name, count in sorted(self.kills.items()))
-        phases = ", ".join(f"{count} {name}" for name, count in sorted(self.phases.items()))
+        kills = "\n".join(
+            f"  {count:3} kills, {moment}: {phase}" for (moment, phase), count in sorted(self.kills.items())
+        )
         return (
-            f"{self.kills.total()} kills ({kills}; found: {phases}) of {self.jobs} jobs: {self.begun} calls,"
-            f" {self.committed} answers committed, {self.in_flight} in flight at the kills (at most"
-            f" {self.most_in_flight}), {self.uncertain} uncertain, of which {self.unheard} never reached the server and"
-            f" {self.answered_and_lost} were answered; {self.repeated} repeated"
+            f"{self.kills.total()} kills of {self.jobs} jobs, {self.begun} calls, {self.committed} answers committed\n"
+            f"{kills}\n  in flight at the kills {self.in_flight}, at most {self.most_in_flight} at once\n"
+            f"  uncertain {self.uncertain}: {self.unheard} never reached the server, {self.answered_and_lost} were"
+            f" answered\n  repeated {self.repeated}"
         )
 
 
@@ -199,8 +199,8 @@ class KilledJob:
         self.written = after
         return after
 
-    def compare(self, figures: Figures) -> None:
-        """After a kill: what is uncertain was in flight, and all that was in flight is uncertain."""
+    def compare(self, moment: str, figures: Figures) -> None:
+        """After a kill at some moment: what is uncertain was in flight, and all that was in flight is uncertain."""
         written = self.look()
         uncertain = [question_of(call) for call in self._new_calls]
         out = self._new_begun.keys() - written.answers.keys()
@@ -215,7 +215,7 @@ class KilledJob:
         figures.uncertain += len(uncertain)
         figures.unheard += len(set(uncertain) - out)
         figures.answered_and_lost += len(out & self.ledger.answered)
-        figures.phases[self.phase()] += 1
+        figures.kills[moment, self.phase()] += 1
 
     def _check_list(self, written: Written) -> None:
         """The list that a user is shown is the table, each call with the most that it may cost."""
@@ -311,7 +311,7 @@ def publishing(run: Run, chance: random.Random, forecast: Forecast) -> bool:
     return run.sees(run.output.exists) and not run.ends_within(chance.choice([0.0, 0.001]))
 
 
-EARLY: tuple[Moment, ...] = (any_time, any_time, any_time, opening, checkpoint)
+EARLY: tuple[Moment, ...] = (any_time, any_time, opening, checkpoint, checkpoint)
 LATE: tuple[Moment, ...] = (exporting, exporting, exporting, publishing)
 
 
