@@ -120,3 +120,7 @@ def test_every_key_of_a_job_is_shown() -> None:
     shown = {key_of(SETTING.sub("", line, count=1)) for part in sections() for line in part}
     assert shown >= {key for keys in KEYS.values() for key in keys}
     assert shown >= {"values", "weights", "min", "max", "step", "file", "field", "examples", "per_row", "python"}
+
+
+def test_how_to_go_on_is_said_as_it_is_typed() -> None:
+    assert "synth-actors run job.toml --resume" in TEMPLATE

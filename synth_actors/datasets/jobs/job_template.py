@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TEMPLATE = """\
 # A job: which rows, from whom, where to.  Run it with:  synth-actors run job.toml
-# After an interruption the same command goes on; nothing that was paid for is asked for again.
+# After an interruption go on with:  synth-actors run job.toml --resume  (what was answered is not asked for again).
 # Take the # away in front of what you want to set.
 
 [job]
