@@ -95,13 +95,20 @@ class Asker:
         """Ask nothing more; calls that are out come to their end, since they may be paid."""
         self._draining = True
         for key, scope in list(self._scopes.items()):
-            if self._journal is None or not self._journal.is_out(key):
-                scope.cancel()
+            self._leave(key, scope)
         self._on_stop()
 
     def _call_ended(self, key: bytes) -> None:
         """A call brought no answer: while draining, it is not made again."""
         if self._draining and (scope := self._scopes.get(key)) is not None:
+            self._leave(key, scope)
+
+    def _leave(self, key: bytes, scope: trio.CancelScope) -> None:
+        """Wait for an answer no longer, unless a paid call is out.
+
+        The cancellation is felt only at the next checkpoint: until then the call could still be made.
+        """
+        if self._journal is None or self._journal.withdraw(key):
             scope.cancel()
 
     async def settle(self, number: int, block: Block) -> str | None:

@@ -130,13 +130,18 @@ class JobRun:
 
     async def _replace(self, judged: Judged) -> None:
         assert judged.replaced is not None
-        made = len(judged.block.made)
-        self.live.valid -= judged.refused
+        self._recount(judged)
         self.live.replaced += judged.refused
         if (problem := await self.asker.settle(judged.number, judged.block)) is not None:
             self._problems[judged.number] = problem
-        self.live.valid += len(judged.block.made) - made
+        self._recount(judged)
         judged.replaced.set()
+
+    def _recount(self, judged: Judged) -> None:
+        """Rows were refused, or have come, since this block was counted."""
+        made = len(judged.block.made)
+        self.live.valid += made - judged.counted
+        judged.counted = made
 
     def _new_block(self, number: int) -> Block:
         return Block(
@@ -161,6 +166,8 @@ class JobRun:
         block.recall(await self._recorded(number))
         if block.wanted() is not None and (problem := await self.asker.settle(number, block)) is not None:
             self._problems[number] = problem
+        if not self._board.is_settled(number):
+            self.live.valid += len(block.made)  # no maker has counted it
         return block
 
     async def _recorded(self, number: int) -> list[Recorded]:
@@ -174,6 +181,7 @@ class JobRun:
 
     def _count(self, judged: Judged) -> None:
         block, tally = judged.block, self.tally
+        self._recount(judged)
         tally.add(block.counts)
         tally.valid += len(block.made)
         tally.duplicates += judged.duplicates

@@ -68,6 +68,7 @@ class _Expected:
     sent: set[int] = field(default_factory=set)  # attempts whose intent is on disk
     answer: tuple[str, StopReason, Usage] | None = None
     forgotten: bool = False
+    withdrawn: bool = False
 
 
 @contextmanager
@@ -118,9 +119,11 @@ class Journal:
         expected.forgotten = True
         self._drop(key, expected)
 
-    def is_out(self, key: bytes) -> bool:
-        """Whether a paid call for this question is under way."""
-        return bool(self._expected[key].calls)
+    def withdraw(self, key: bytes) -> bool:
+        """Let no call be made for this question any more; False, and nothing, when a paid one is under way."""
+        expected = self._expected[key]
+        expected.withdrawn = not expected.calls
+        return expected.withdrawn
 
     @property
     def calls_out(self) -> int:
@@ -155,7 +158,7 @@ class Journal:
     async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
         """Write down that a call is about to be made."""
         expected = self._expected.get(key)
-        if expected is None:
+        if expected is None or expected.withdrawn:
             raise EngineClosedError("nobody waits for this call any more; it was not made")
         self.is_used = True
         if self._store.full:

@@ -31,6 +31,7 @@ class Judged:
     refused: int = 0  # the last time
     replacements: int = 0  # that were asked for
     accepted: set[int] = field(default_factory=set)
+    counted: int = 0  # valid rows of it in the figures
     rounds: int = 0
     replaced: trio.Event | None = None  # set when the answers that replace its duplicates are there
 
@@ -66,7 +67,8 @@ class Judge:
         step = 0
         while step < self._total or self._due:
             if step < self._total:
-                judged = Judged(number=step, block=await block_of(step))
+                block = await block_of(step)
+                judged = Judged(number=step, block=block, counted=len(block.made))
                 self._waiting[step] = judged
                 self._judge(judged, replace)
             for judged in sorted(self._due.pop(step, ()), key=lambda each: each.number):
