@@ -155,6 +155,8 @@ def run_command(arguments: list[str]) -> int:
         return _refuse("interrupted", 130)
     except BrokenPipeError:
         return _nobody_reads()
+    except OSError as exc:
+        return _refuse(str(exc), 1)
     return int(status or 0)
 
 

@@ -116,7 +116,7 @@ class Asker:
         try:
             return await self._settle(number, block)
         except ConfigError as exc:  # a function of the user's that makes a column
-            self._stop(exc)
+            self.stop(exc)
             return str(exc)
 
     async def _settle(self, number: int, block: Block) -> str | None:
@@ -150,7 +150,7 @@ class Asker:
 
     async def _ask(self, number: int, ask: Ask, request: Request) -> _Came | _Failed:
         if self._engine is None:
-            self._stop(ConfigError(NOT_COMPLETE))
+            self.stop(ConfigError(NOT_COMPLETE))
             return _Failed(NOT_COMPLETE, final=True)
         key = key_of(request)
         with trio.CancelScope() as scope:
@@ -170,7 +170,7 @@ class Asker:
                 return await self._failed(exc)
             except SynthActorsError as exc:
                 self._add_usage(exc)
-                self._stop(exc)
+                self.stop(exc)
                 return _Failed(
                     str(self.stopped_by), final=True, error=exc
                 )  # the next one may say it with other numbers
@@ -183,10 +183,10 @@ class Asker:
     async def _failed(self, exc: GenerationError) -> _Failed:
         broken = None if self._journal is None else self._journal.broken
         if broken is not None:
-            self._stop(broken)
+            self.stop(broken)
             return _Failed(str(broken), final=True, error=broken)
         if self._journal is not None and _has_waited_in_vain(exc):
-            self._stop(exc)  # what was closed to it is closed to all, and the journal lets the job go on later
+            self.stop(exc)  # what was closed to it is closed to all, and the journal lets the job go on later
         else:
             await self._stop_if_unusable(exc)
         return _Failed(str(exc), final=not exc.retryable or _has_waited_in_vain(exc), error=exc)
@@ -203,7 +203,7 @@ class Asker:
         self._fruitless += 1
         if self._fruitless >= self._fruitless_to_stop:
             none_valid = f"none of the first {self._fruitless} answers holds a valid row; the last one: {problem}"
-            self._stop(error or OutputInvalidError(none_valid))
+            self.stop(error or OutputInvalidError(none_valid))
 
     async def _stop_if_unusable(self, exc: GenerationError) -> None:
         """Stop when no endpoint is left that could answer."""
@@ -211,9 +211,9 @@ class Asker:
         endpoints = (await self._engine.metrics()).router.endpoints
         allowed = [endpoints[name] for name in self._plan.job.endpoints or endpoints]
         if all(each.state == "fatal" or (each.state != "open" and not each.successes) for each in allowed):
-            self._stop(exc)
+            self.stop(exc)
 
-    def _stop(self, exc: SynthActorsError) -> None:
+    def stop(self, exc: SynthActorsError) -> None:
         """Ask for nothing more; what runs is awaited, since it may be paid."""
         if self.stopped_by is None:
             self.stopped_by = exc

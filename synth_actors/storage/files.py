@@ -113,11 +113,12 @@ def real(path: Path) -> Path:
 class Reserve:
     """`size_bytes` of really occupied disk at `PATH-reserve`, given up once when the disk is full; 0 = none.
 
-    A disk that is too full for it is no error: there is then nothing to give up.
+    A disk that is too full for it is no error: there is then nothing to give up, and `is_there` is False.
     """
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self.path = beside(path, "reserve")
+        self.is_there = True
         try:
             self._make(size_bytes)
         except OSError:
@@ -132,6 +133,7 @@ class Reserve:
 
     def release(self) -> None:
         """Give the room to whoever writes next."""
+        self.is_there = False
         with suppress(OSError):  # then it stays, and the disk stays as full as it is
             self.path.unlink(missing_ok=True)
 

@@ -77,7 +77,8 @@ class Store:
     They change rows; `BEGIN`, `COMMIT` and the like are the store's own business.
 
     broken  why nothing more is written, None as long as all is well
-    full    whether the disk was full once: the reserve is being used up, so begin nothing new
+    full    whether the disk was full once, or too full for the reserve: what is under way may need what room is left,
+            so begin nothing new
     queued  statements that were given and are not settled yet
     commits transactions so far
     """
@@ -85,7 +86,7 @@ class Store:
     def __init__(self, files: _Files) -> None:
         self.path = files.path
         self.broken: StorageError | None = None
-        self.full = False
+        self.full = not files.reserve.is_there  # with reserve_bytes=0 there is nothing to miss
         self.queued = 0
         self.commits = 0
         self._what = files.what
@@ -173,7 +174,7 @@ class Store:
             self._trio.run_sync_soon(self._settle, batch)
 
     def _settle(self, batch: Batch[_Write]) -> None:
-        self.broken, self.full = batch.broken, batch.full
+        self.broken, self.full = batch.broken, self.full or batch.full
         self.commits += batch.commits
         for item in batch.items:
             self.queued -= len(item.statements)

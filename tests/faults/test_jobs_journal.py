@@ -104,15 +104,28 @@ def test_a_fork_of_a_complete_job_touches_nothing_before_it_may_replace_the_outp
     assert half.files() == before | {"rows.jsonl.journal.1"}
 
 
-def test_one_answer_that_cannot_be_read_is_damage(half: JobFolder, server: Server) -> None:
-    with closing(sqlite3.connect(half.journal)) as connection, connection:
-        connection.execute("UPDATE answers SET text = x'00112233' WHERE rows = '6-10'")
-    ran = half.run("--resume")
+@pytest.mark.parametrize("settled", [True, False], ids=["of a settled block", "of a block that wants more"])
+def test_one_answer_that_cannot_be_read_is_damage(tmp_path: Path, server: Server, settled: bool) -> None:
+    job = JobFolder(tmp_path, server.url)
+    too_few = Said('{"rows": []}')
+
+    def stops_at_11(asked: Asked) -> Said | Fails:
+        if asked.sample or asked.rows[0] > 10:
+            return Fails(401, "no such key")
+        return all_right(asked) if settled or asked.rows[0] != 6 else too_few
+
+    job.write(concurrency=1)
+    server.script = stops_at_11
+    assert job.run().status == 1
+    server.script = all_right
+    with closing(sqlite3.connect(job.journal)) as connection, connection:
+        assert connection.execute("UPDATE answers SET text = x'00112233' WHERE rows = '6-10'").rowcount == 1
+    ran = job.run("--resume")
     assert ran.status == 1
-    assert f"journal {half.journal}: an answer in it cannot be read" in ran.last
+    assert f"journal {job.journal}: an answer in it cannot be read" in ran.last
     assert "add --fork" in ran.last
-    assert half.run("--fork").status == 0
-    assert_whole(half.output, 60)
+    assert job.run("--fork").status == 0
+    assert_whole(job.output, 60)
 
 
 @pytest.mark.parametrize("left", ["nothing", "an empty file", "one page"])
@@ -195,6 +208,16 @@ def test_a_journal_that_may_not_be_written_is_told_before_anything_is_asked(
     assert half.run("--resume").status == 0
     assert_whole(half.output, 60)
     assert len(server.asked) == 5
+
+
+def test_a_fork_in_a_folder_that_may_not_be_written_is_told(half: JobFolder) -> None:
+    half.folder.chmod(0o555)
+    ran = bound_by_rights(half, "--fork")
+    half.folder.chmod(0o755)
+    assert ran.status == 1
+    assert len(ran.err.splitlines()) == 1
+    assert f"journal {half.journal}: Permission denied; look at its folder and at your rights" in ran.err
+    assert half.run("--resume").status == 0
 
 
 # Two runs at once.

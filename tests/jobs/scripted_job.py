@@ -270,7 +270,14 @@ class JobFolder:
         self.url = url
         self.write()
 
-    def write(self, *, api_key: str = "right", limits: dict[str, Any] | None = None, **changes: Any) -> None:
+    def write(
+        self,
+        *,
+        api_key: str = "right",
+        limits: dict[str, Any] | None = None,
+        dedup: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> None:
         """The job file: 60 rows, 5 a request, 4 requests at once, at `PRICE`; with these changes."""
         job: dict[str, Any] = {"count": 60, "rows_per_request": 5, "concurrency": 4, "output": "rows.jsonl"}
         job |= changes
@@ -279,7 +286,7 @@ class JobFolder:
         lines = ["[job]", 'schema = "schema.json"', *_settings({k: v for k, v in job.items() if k != "columns"})]
         lines += ["[[job.endpoints]]", 'provider = "openai"', 'model = "scripted"', f'base_url = "{self.url}"']
         lines += [f'api_key = "{api_key}"', 'stream = "never"', "price = {" + ", ".join(_settings(PRICE)) + "}"]
-        lines += ["[limits]", *_settings(limits or {})]
+        lines += ["[limits]", *_settings(limits or {}), "[dedup]", *_settings(dedup or {})]
         for name, column in job.get("columns", {}).items():
             lines += [f"[columns.{name}]", *_settings(column)]
         self.file.write_text("\n".join(lines) + "\n")

@@ -6,18 +6,23 @@ temporary files (`SQLITE_TMPDIR`, `TMPDIR`); memory does not grow with the numbe
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
+from pathlib import Path
 from struct import Struct
+from tempfile import gettempdir
 from typing import Any
 
 from synth_actors.datasets.duplicates.minhash import SLOTS, Signature, banding_for, resemblance, signature, words_of
 from synth_actors.datasets.row_schema import identity_of
 from synth_actors.errors import ConfigError
+from synth_actors.storage.errors import storage_error
 
 CACHE_KIB = 4 * 1024
 """Pages of the database in memory."""
@@ -61,12 +66,13 @@ class Distinct:
                 f"near: {near!r} is not valid: give {LEAST_NEAR} to 1.0, or None for exact duplicates only"
             )
         # Any thread may call, one at a time.  One transaction that never ends: nothing is ever to be recovered.
-        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}", "temp_store=FILE"):
-            self._database.execute(f"PRAGMA {pragma}").fetchall()
-        self._database.execute("BEGIN")
-        self._same = _Same(self._database)
-        self._near = None if near is None else _Near(self._database, near)
+        with _on_disk():
+            self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            for pragma in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{CACHE_KIB}", "temp_store=FILE"):
+                self._database.execute(f"PRAGMA {pragma}").fetchall()
+            self._database.execute("BEGIN")
+            self._same = _Same(self._database)
+            self._near = None if near is None else _Near(self._database, near)
 
     def judge(self, rows: Sequence[tuple[int, Any]]) -> dict[int, Duplicate]:
         """Which of these rows, given as (number, JSON value) in order, duplicate an earlier one, also one among them.
@@ -74,8 +80,12 @@ class Distinct:
         The others are remembered, duplicates are not.  Cheapest with some dozen rows at once.
 
         Raises:
-            sqlite3.OperationalError: the disk is full.
+            StorageError: the disk is full, or broken.
         """
+        with _on_disk():
+            return self._judge(rows)
+
+    def _judge(self, rows: Sequence[tuple[int, Any]]) -> dict[int, Duplicate]:
         digests = [_digest(value) for _, value in rows]
         same = self._same.earlier(digests)
         fresh = {digest: value for digest, (_, value) in zip(digests, rows, strict=True) if digest not in same}
@@ -100,6 +110,16 @@ class Distinct:
     def close(self) -> None:
         """Forget all."""
         self._database.close()
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """What SQLite cannot do as `StorageError`, with the folder where there may be no room."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        folder = Path(os.environ.get("SQLITE_TMPDIR") or gettempdir())
+        raise storage_error(exc, "temporary files in", folder) from exc
 
 
 _Digest = tuple[int, int]

@@ -14,10 +14,11 @@ from typing import Any
 import orjson
 
 from synth_actors.datasets.jobs.job_identity import differences
+from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
 from synth_actors.datasets.outputs.destinations import FileInfo, partial_of, real_path
 from synth_actors.errors import ConfigError
-from synth_actors.storage.errors import LockedError
+from synth_actors.storage.errors import LockedError, os_error
 from synth_actors.storage.files import is_in_use
 
 EXPORT = "export"
@@ -85,7 +86,10 @@ def _fork(journal: Path, output: Path | None, wish: Wish) -> str:
     if output is not None and output.exists() and not wish.overwrite:
         raise ConfigError(f"{output}: exists; give another output, or add --overwrite to replace it in the end")
     partial = None if output is None else partial_of(real_path(output))
-    kept = set_aside(journal, *([partial] if partial is not None and partial.exists() else []))
+    try:
+        kept = set_aside(journal, *([partial] if partial is not None and partial.exists() else []))
+    except OSError as exc:
+        raise os_error(exc, "journal", journal) from exc
     return "what the earlier run has left is kept as " + " and ".join(map(str, kept))
 
 
@@ -124,3 +128,12 @@ def _digest(path: Path) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
+
+
+async def rounds_of(journal: Journal, before: Standing) -> int:
+    """How often each row may be tried as often as the job says: once more for every run that gave rows up."""
+    rounds = int(before.facts.get(ROUNDS, "1"))
+    if before.facts.get(GIVEN_UP, "0") != "0":
+        rounds += 1
+        await journal.note(**{ROUNDS: str(rounds), GIVEN_UP: "0"})
+    return rounds

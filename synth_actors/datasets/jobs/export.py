@@ -20,6 +20,8 @@ from synth_actors.datasets.jobs.judge import Judged
 from synth_actors.datasets.outputs.sinks import FileInfo, Sink
 from synth_actors.datasets.quality.quality import Quality
 from synth_actors.datasets.row_schema import plain_value
+from synth_actors.errors import SynthActorsError
+from synth_actors.storage.errors import os_error
 
 MANIFEST = "manifest.json"
 
@@ -95,6 +97,11 @@ def manifest_text(output: Path, files: tuple[FileInfo, ...], facts: Mapping[str,
         **facts,
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n"
+
+
+def output_error(exc: OSError, output: Path | None) -> SynthActorsError | OSError:
+    """What `exc` means for the output, with its name and what helps; itself for a pipe."""
+    return exc if output is None or isinstance(exc, BrokenPipeError) else os_error(exc, "output", output)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -117,9 +117,7 @@ class JobRun:
     async def _make(self) -> None:
         while (number := await self._board.take()) is not None:
             block = self._new_block(number)
-            if number in self._begun:
-                block.recall((await self._journal.answers(number, number + 1)).get(number, ()))
-            problem = await self.asker.settle(number, block)
+            problem = await self._settle(number, block)
             self.live.add(block.counts)
             self.live.valid += len(block.made)
             if problem is None:
@@ -127,6 +125,16 @@ class JobRun:
             else:
                 self._problems[number] = problem
             self._board.put(number, block, settled=problem is None)
+
+    async def _settle(self, number: int, block: Block) -> str | None:
+        """Let the block ask all that it wants after its recorded answers; else the reason why not."""
+        try:
+            if number in self._begun:
+                block.recall((await self._journal.answers(number, number + 1)).get(number, ()))
+        except SynthActorsError as exc:  # the journal cannot be read
+            self.asker.stop(exc)
+            return str(exc)
+        return await self.asker.settle(number, block)
 
     async def _replace(self, judged: Judged) -> None:
         assert judged.replaced is not None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from sqlite3 import Connection
@@ -27,7 +27,7 @@ from synth_actors.datasets.jobs.journal_tables import (
     usage_row,
 )
 from synth_actors.errors import EngineClosedError, SynthActorsError
-from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, FullError, MismatchError
+from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, FullError, MismatchError, StorageError
 from synth_actors.storage.sqlite import Store
 from synth_actors.types import Answer, Request, Response, StopReason, Usage
 
@@ -142,7 +142,7 @@ class Journal:
 
     def settled(self, block: int, *, valid: int, missing: int) -> None:
         """The block has asked all that it wants."""
-        self._store.post(_INSERT_SETTLED, (block, valid, missing))
+        self._post(_INSERT_SETTLED, (block, valid, missing))
 
     async def note(self, **values: str) -> None:
         """Remember facts of the job by name."""
@@ -193,11 +193,16 @@ class Journal:
             return
         call = expected.calls.pop(attempt, None)
         if call is not None and (free or attempt not in expected.sent):
-            self._store.post(_DELETE_CALL, (call,))
+            self._post(_DELETE_CALL, (call,))
         elif call is not None:
-            self._store.post(_FAIL_CALL, (message[:500], *usage_row(usage), call))
+            self._post(_FAIL_CALL, (message[:500], *usage_row(usage), call))
         self._drop(key, expected)
         self.when_ended(key)
+
+    def _post(self, sql: str, values: tuple[Any, ...]) -> None:
+        """Write down what is no loss if it is not: then the call stays uncertain, and the block is looked at again."""
+        with suppress(StorageError):  # the journal is `broken`: whoever asks next is told
+            self._store.post(sql, values)
 
     def _drop(self, key: bytes, expected: _Expected) -> None:
         if expected.forgotten and not expected.calls and self._expected.get(key) is expected:

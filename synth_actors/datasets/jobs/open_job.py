@@ -19,14 +19,14 @@ import trio
 from synth_actors.datasets.jobs.beginning import (
     EXPORT,
     GIVEN_UP,
-    ROUNDS,
     Start,
     Wish,
     exported_files,
     is_intact,
     make_room,
+    rounds_of,
 )
-from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, write_whole
+from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, output_error, write_whole
 from synth_actors.datasets.jobs.job_run import JobRun
 from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import Standing, closing_standing, open_journal, read_standing, remove
@@ -40,6 +40,7 @@ from synth_actors.engine import Engine, open_engine
 from synth_actors.errors import ConfigError, EngineClosedError, SynthActorsError
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.snapshot import Snapshot
+from synth_actors.storage.errors import StorageError
 
 if TYPE_CHECKING:
     from synth_actors.datasets.jobs.job import JobSpec
@@ -232,8 +233,10 @@ class Job:
             error = self._run.asker.stopped_by
             if error is None and self._run.tally.missing == 0:
                 await self._publish()
-        except (SynthActorsError, OSError) as exc:
+        except SynthActorsError as exc:
             error = exc
+        except OSError as exc:
+            error = output_error(exc, self._prepared.output)
         finally:
             with trio.CancelScope(shield=True):  # a few reads and writes, also when the job was stopped at once
                 await self._end(error)
@@ -254,21 +257,23 @@ class Job:
         if self.engine is not None:
             with trio.move_on_after(CLOSING_S), suppress(EngineClosedError):
                 self.snapshot = await self.engine.metrics()
-        if self._journal.broken is None:
-            await self._journal.end_run("complete" if self._done else "incomplete")
-            if self._run.gave_up:
-                await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
-        after = await self._journal.read(closing_standing)
+        after, problem = await self._last_look()
+        error = error or problem
         self._is_empty = after.is_empty
         report = replace(self._run.tally.report(), usage=after.usage)
         quality = self._quality.report()
         output = self._prepared.output if self._done else None
+        manifest = None
+        try:
+            manifest = self._manifest(output, report, quality, after)
+        except OSError as exc:
+            error = error or output_error(exc, output)
         self._result = JobResult(
             report=report,
             quality=quality,
             output=output,
             files=self._done,
-            manifest=self._manifest(output, report, quality, after),
+            manifest=manifest,
             kept=kept,
             journal=self._prepared.journal,
             uncertain=after.uncertain,
@@ -279,6 +284,21 @@ class Job:
         if self._readers is not None:
             self._readers.close()
         self._ended.set()
+
+    async def _last_look(self) -> tuple[Standing, StorageError | None]:
+        """Write down how the run ended; what stands in the journal then, and what was wrong with it."""
+        problem: StorageError | None = None
+        try:
+            if self._journal.broken is None:
+                await self._journal.end_run("complete" if self._done else "incomplete")
+                if self._run.gave_up:
+                    await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
+        except StorageError as exc:
+            problem = exc
+        try:
+            return await self._journal.read(closing_standing), problem
+        except StorageError as exc:
+            return self.before, problem or exc
 
     def _manifest(
         self, output: Path | None, report: RowsReport, quality: QualityReport, after: Standing
@@ -336,7 +356,7 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
                 spent_usd = before.spent_usd  # uncertain calls at their most
                 opening = open_engine(prepared.endpoints, prepared.config, attempt_log=journal, spent_usd=spent_usd)
                 engine = await stack.enter_async_context(opening)
-            rounds = await _rounds(journal, before)
+            rounds = await rounds_of(journal, before)
             job = Job(prepared, journal, before, engine=engine, sink=sink, rounds=rounds, notes=start.notes)
             async with nursery_for_body() as nursery:
                 nursery.start_soon(job.work)
@@ -364,15 +384,6 @@ def _is_new(journal: Path) -> bool:
         return journal.exists() and read_standing(journal).is_empty
     except SynthActorsError:  # whatever it is, it is not ours to delete
         return False
-
-
-async def _rounds(journal: Journal, before: Standing) -> int:
-    """How often each row may be tried as often as the job says: once more for every run that gave rows up."""
-    rounds = int(before.facts.get(ROUNDS, "1"))
-    if before.facts.get(GIVEN_UP, "0") != "0":
-        rounds += 1
-        await journal.note(**{ROUNDS: str(rounds), GIVEN_UP: "0"})
-    return rounds
 
 
 def _open_sink(prepared: Prepared, wish: Wish, start: Start) -> Sink | None:
