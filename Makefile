@@ -46,7 +46,7 @@ lock: $(READY) ## write requirements.lock anew; UPGRADE=1 takes the newest versi
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet -o requirements.lock
 
 clean: ## remove .venv and everything else that was made here
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist customers.jsonl customers.jsonl.partial customers.jsonl.journal customers.jsonl.journal-* manifest.json
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist customers.jsonl customers.jsonl.partial manifest.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock

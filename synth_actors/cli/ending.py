@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import trio
 import typer
@@ -14,11 +14,11 @@ from synth_actors.cli.run import Ending, run
 from synth_actors.cli.settings import check_access
 from synth_actors.cli.summary import summary
 from synth_actors.config import Endpoint, EngineConfig
-from synth_actors.datasets.jobs.beginning import Wish
+from synth_actors.datasets.jobs.beginning import EXPORT, Wish, make_room
 from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.outputs.sinks import check_target
 from synth_actors.engine import open_engine
-from synth_actors.errors import ConfigError
+from synth_actors.errors import ConfigError, SynthActorsError
 
 
 def run_and_tell(prepared: Prepared, wish: Wish) -> int:
@@ -67,13 +67,28 @@ def show_plan(prepared: Prepared, wish: Wish) -> int:
     """Show what would be asked and what it might cost; make no call and no file."""
     _check_for_local(prepared)
     notes, usable = missing_keys(prepared.endpoints)
-    try:
-        check_target(prepared.target, prepared.making.schema, overwrite=wish.overwrite or wish.resume)
-    except ConfigError as exc:  # of no account yet: no file is written
-        notes.append(str(exc))
+    notes += _about_earlier_runs(prepared, wish)
     trio.run(_open_and_close, usable, prepared.config)
     typer.echo(plan_text(prepared, [*prepared.notes, *notes]), err=prepared.output is None)
     return 0
+
+
+def _about_earlier_runs(prepared: Prepared, wish: Wish) -> Iterator[str]:
+    """What a run would say of what earlier ones have left; nothing is touched."""
+    begins_anew = wish.fork or (wish.overwrite and not wish.resume)
+    try:
+        if not prepared.journal.exists() or begins_anew:
+            check_target(prepared.target, prepared.making.schema, overwrite=wish.overwrite)
+            return
+        start = make_room(prepared.journal, prepared.identity, Wish(resume=wish.resume))
+    except SynthActorsError as exc:  # of no account yet
+        yield str(exc)
+        return
+    yield from start.notes
+    if start.standing is not None and EXPORT in start.standing.facts:
+        yield "the job is complete: nothing would be asked"
+    elif start.standing is not None:
+        yield f"{start.standing.valid} of {prepared.making.plan.job.count} rows are made already"
 
 
 async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -> None:

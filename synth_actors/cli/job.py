@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from synth_actors.cli.ending import run_and_tell, show_plan
+from synth_actors.cli.remedies import in_words_of_a_file
 from synth_actors.cli.summary import cost_text, uncertain_lines
 from synth_actors.datasets.jobs.beginning import EXPORT, Wish
 from synth_actors.datasets.jobs.job_identity import differences
@@ -26,7 +27,10 @@ def run_file(path: Path, wish: Wish, *, dry_run: bool) -> int:
         ConfigError: something is wrong with the job; nothing was sent.
     """
     prepared = prepare(path)
-    return show_plan(prepared, wish) if dry_run else run_and_tell(prepared, wish)
+    try:
+        return show_plan(prepared, wish) if dry_run else run_and_tell(prepared, wish)
+    except ConfigError as exc:
+        raise ConfigError(f"{path}: {in_words_of_a_file(str(exc))}") from exc
 
 
 def write_template(path: Path) -> None:
@@ -70,11 +74,17 @@ def _lines(path: Path, prepared: Prepared, standing: Standing) -> Iterator[str]:
     yield f"  rows       {standing.valid} of {job.count} made, to {prepared.target}"
     models = ", ".join(f"{count} by {model}" for model, count in standing.models.items())
     yield f"  answers    {standing.answers} in {standing.runs} runs{': ' if models else ''}{models}"
-    yield f"  cost       {cost_text(standing.usage)}{_budget(prepared)}"
-    yield from (f"  {name:<11}{text}" for name, text in uncertain_lines(standing.uncertain))
+    yield f"  cost       {cost_text(standing.usage, short=False)}{_budget(prepared)}"
+    out = [call for call in standing.uncertain if runs and call.run == standing.runs and call.ended is None]
+    if out:
+        yield f"  calls      {len(out)} under way"
+    uncertain = [call for call in standing.uncertain if call not in out]
+    yield from (f"  {name:<11}{text}" for name, text in uncertain_lines(uncertain))
     yield f"  journal    {prepared.journal}{_age(prepared.journal)}"
     if changes := differences(standing.job or prepared.identity, prepared.identity):
         yield f"  changed    the job file asks for something else than the journal: {'; '.join(changes)}"
+    elif done and not Path(prepared.target).exists():
+        yield f"  output     is not there any more; synth-actors run {path} writes it again, and asks nothing"
     elif not done and not runs:
         yield f"  resume     synth-actors run {path} --resume"
 

@@ -13,6 +13,16 @@ _SETTING = re.compile(
 _BARE_CONCURRENCY = re.compile(r"\bmax_concurrency=\d+ -> (\d+)")
 
 
+_OF_FLAGS = {"-o ": "job.output: ", "under [[endpoints]] in --config": "under [[job.endpoints]]"}
+
+
+def in_words_of_a_file(text: str) -> str:
+    """`text` that names flags of `generate`, with the keys of a job file instead."""
+    for flag, key in _OF_FLAGS.items():
+        text = text.replace(flag, key)
+    return text
+
+
 def on_command_line(remedy: str) -> str:
     """`remedy` with `EngineConfig(max_concurrency=100 -> 200)` as `--concurrency 200`, and so on."""
     return _BARE_CONCURRENCY.sub(r"--concurrency \1", _SETTING.sub(_setting, remedy))

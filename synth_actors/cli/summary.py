@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 from synth_actors.cli.remedies import on_command_line
 from synth_actors.cli.run import Ending
 from synth_actors.cli.trouble import endpoint_line
+from synth_actors.datasets.block import DUPLICATE
 from synth_actors.datasets.jobs.journal_tables import UncertainCall
 from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
+from synth_actors.errors import BudgetExceededError
 from synth_actors.policy.bottlenecks import analyze
 from synth_actors.snapshot import LatencySummary, Snapshot
 from synth_actors.types import Usage
@@ -24,15 +26,22 @@ MOST_INVALID = 0.1
 
 def summary(ending: Ending, prepared: Prepared) -> str:
     """The closing lines."""
-    report = ending.report
-    rate = report.valid / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
-    place = _place(ending, prepared)
-    lines = [f"{report.valid} of {report.asked} rows in {ending.elapsed_s:.2f} s ({rate:,.1f} rows/s){place}"]
+    lines = [_headline(ending, prepared)]
     lines += [f"  {name:<11}{text}" for name, text in _rows(ending)]
     if ending.snapshot is not None:
-        lines += [f"  {name:<11}{text}" for name, text in _engine(ending.snapshot, report)]
+        lines += [f"  {name:<11}{text}" for name, text in _engine(ending.snapshot, ending, prepared)]
     lines += [f"  {name:<11}{text}" for name, text in _closing(ending, prepared)]
     return "\n".join(lines)
+
+
+def _headline(ending: Ending, prepared: Prepared) -> str:
+    report, place = ending.report, _place(ending, prepared)
+    head = f"{report.valid} of {report.asked} rows"
+    if ending.job is not None and ending.job.engine is None:
+        return f"{head} were there already{place}: nothing was asked"
+    before = 0 if ending.job is None else ending.job.before.valid
+    rate = max(0, report.valid - before) / ending.elapsed_s if ending.elapsed_s > 0 else 0.0
+    return f"{head} in {ending.elapsed_s:.2f} s ({rate:,.1f} rows/s){place}"
 
 
 def _place(ending: Ending, prepared: Prepared) -> str:
@@ -60,6 +69,11 @@ def _rows(ending: Ending) -> Iterator[tuple[str, str]]:
         yield "left out", f"{ending.result.left_out} rows had keys without a column; .jsonl keeps them"
 
 
+def _loosen(reason: str) -> str:
+    """What helps when rows are refused since they repeat others."""
+    return " too often; loosen [dedup] (near = false, exact = false) or let more vary" if reason == DUPLICATE else ""
+
+
 def _closing(ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
     """What is left to do, and where the rest stands."""
     if ending.result is None or prepared.output is None:
@@ -67,7 +81,7 @@ def _closing(ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
     yield from uncertain_lines(ending.result.uncertain)
     if ending.result.manifest is not None:
         yield "manifest", str(ending.result.manifest)
-    if not ending.result.complete:
+    if not ending.result.complete and prepared.journal.exists():
         first = "" if ending.stopped_by is None else "put right what the last line says, then "
         yield "resume", f"{first}run it again with --resume: nothing that was answered is asked again"
 
@@ -92,23 +106,27 @@ def _missing(report: RowsReport, stopped_by: str) -> Iterator[str]:
     reasons = list(report.missing_reasons.items())
     for reason, count in reasons[:MAX_REASONS_SHOWN]:
         said_last = "the job was stopped, for the reason in the last line"
-        yield f"{count}: {said_last if reason == stopped_by else ' '.join(reason.split())}"
+        yield f"{count}: {said_last if reason == stopped_by else ' '.join(reason.split())}{_loosen(reason)}"
     if len(reasons) > MAX_REASONS_SHOWN:
         yield f"{sum(count for _, count in reasons[MAX_REASONS_SHOWN:])}: other reasons"
 
 
-def _engine(snapshot: Snapshot, report: RowsReport) -> Iterator[tuple[str, str]]:
+def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
+    report = ending.report
     failed = f", {report.failed_requests} failed" if report.failed_requests else ""
     yield "requests", f"{report.requests}{failed}; {_latency(snapshot.latency['response'])}"
     endpoints = snapshot.router.endpoints.values()
     if len(endpoints) > 1 or any(each.attempts > each.successes for each in endpoints):
         yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
-    cache = snapshot.cache
-    yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
-    yield "tokens", f"{_tokens(report.usage)}; cost {cost_text(report.usage)}{_per_1000(report)}"
+    if prepared.config.cache.enabled:
+        cache = snapshot.cache
+        yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
+    cost = cost_text(report.usage, short=prepared.short)
+    yield "tokens", f"{_tokens(report.usage)}; cost {cost}{_per_1000(report)}"
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
-    found = [*_about_rows(report), *_about_engine(snapshot)]
+    no_failure = isinstance(ending.stopped_by, BudgetExceededError)
+    found = [*_about_rows(report), *_about_engine(snapshot, but="requests_fail" if no_failure else "")]
     yield "findings", f"{len(found) or 'none'}"
     yield from ((f"  {severity}", text) for severity, text in found)
 
@@ -125,9 +143,10 @@ def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:
         yield "high" if 2 * report.invalid > came else "medium", f"{text}: {remedy}"
 
 
-def _about_engine(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+def _about_engine(snapshot: Snapshot, *, but: str) -> Iterator[tuple[str, str]]:
     for finding in analyze(snapshot).bottlenecks:
-        yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}"
+        if finding.rule != but:
+            yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}"
 
 
 def _latency(series: LatencySummary) -> str:
@@ -150,10 +169,11 @@ def _per_1000(report: RowsReport) -> str:
     return f" (${cost_usd:.4f} for 1,000 rows)" if cost_usd else ""
 
 
-def cost_text(usage: Usage) -> str:
-    """Dollars, or why they are not known."""
+def cost_text(usage: Usage, *, short: bool) -> str:
+    """Dollars, or why they are not known; `short`: in the words of the command line, not of a job file."""
     if usage.cost_usd is None:
-        return "unknown (no price is known; give price = {...} under [[endpoints]] in --config)"
+        where = "[[endpoints]] in --config" if short else "[[job.endpoints]]"
+        return f"unknown (no price is known; give price = {{...}} under {where})"
     return f"${usage.cost_usd:.4f}"
 
 

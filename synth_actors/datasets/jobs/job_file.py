@@ -48,7 +48,8 @@ def _document(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise ConfigError(f"cannot be read ({exc.strerror}); give a job file, or write one with `init`") from None
     except ValueError as exc:  # not UTF-8, or not TOML
-        raise ConfigError(f"is no TOML: {exc}") from None
+        twice = "; a key is given twice, perhaps as `schema = ...` and as [job.schema]" if "verwrit" in str(exc) else ""
+        raise ConfigError(f"is no TOML: {exc}{twice}") from None
 
 
 def _job(document: dict[str, Any], folder: Path) -> JobSpec:
