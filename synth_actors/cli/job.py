@@ -26,11 +26,12 @@ def run_file(path: Path, wish: Wish, *, dry_run: bool) -> int:
     Raises:
         ConfigError: something is wrong with the job; nothing was sent.
     """
-    prepared = prepare(path)
     try:
+        prepared = prepare(path)
         return show_plan(prepared, wish) if dry_run else run_and_tell(prepared, wish)
     except ConfigError as exc:
-        raise ConfigError(f"{path}: {in_words_of_a_file(str(exc))}") from exc
+        said = in_words_of_a_file(str(exc))
+        raise ConfigError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from exc
 
 
 def write_template(path: Path) -> None:
