@@ -107,7 +107,7 @@ def _job(rows: int, *, near: bool) -> Iterator[Path]:
         folder = Path(name)
         (folder / "schema.json").write_text(json.dumps(SCHEMA))
         dedup = "" if near else "[dedup]\nnear = false\n"
-        text = f'[job]\nschema = "schema.json"\ncount = {rows}\noutput = "rows.jsonl"\n{dedup}'
+        text = f'[job]\nschema = "schema.json"\ncount = {rows}\nrows_per_request = 50\noutput = "rows.jsonl"\n{dedup}'
         (folder / "job.toml").write_text(text)
         yield folder
 
