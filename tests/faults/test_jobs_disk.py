@@ -96,7 +96,7 @@ def test_a_journal_without_room_at_any_write_loses_at_most_what_was_out(
     assert writes > 20
     whole = (tmp_path / "whole/rows.jsonl").read_bytes()
     stopped = 0
-    for at in range(1, writes + 1):
+    for at in range(1, writes + 1, 3 if for_good else 1):
         job = job_in(tmp_path / str(at), server)
         status, last = run_on_full_sqlite(job, FullDisk(at, for_good=for_good))
         assert status in (0, 1)
@@ -109,7 +109,7 @@ def test_a_journal_without_room_at_any_write_loses_at_most_what_was_out(
         assert job.output.read_bytes() == whole
         again = len(server.answered) - len(set(server.answered))
         assert again <= (3 if for_good else 0), at  # without its reserve the journal cannot take what is out
-    assert stopped > 10
+    assert stopped > 5
 
 
 # The output.
@@ -155,8 +155,10 @@ def run_in_full_folder(job: JobFolder, disk: FullDisk) -> tuple[int, str]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only there one knows which file is written")
-@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
-@pytest.mark.parametrize("output", ["rows.jsonl", "rows.csv", "rows.parquet", "rows/"])
+@pytest.mark.parametrize(
+    ("output", "for_good"),
+    [("rows.jsonl", False), ("rows.jsonl", True), ("rows.csv", True), ("rows.parquet", True), ("rows/", False)],
+)
 def test_an_output_without_room_at_any_write_is_told_and_exported_again_without_a_call(
     tmp_path: Path, server: Server, output: str, for_good: bool
 ) -> None:
@@ -206,7 +208,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-@pytest.mark.parametrize("left_kib", [0, 8, 40, 100, 800, 1100, 1300, 1600])
+@pytest.mark.parametrize("left_kib", [0, 8, 100, 800, 1100, 1400])
 def test_on_a_small_disk_every_paid_answer_is_kept_and_the_job_completes_when_there_is_room(
     small_disk: Path, server: Server, left_kib: int
 ) -> None:
