@@ -50,6 +50,7 @@ class Board:
             self._next = self._settled.find(0, self._next)
             if self._next < 0:
                 self._next = len(self._settled)
+                self._makers.unpark_all()  # the reader may come no more, and so wake none of them
                 break
             if self._read < self._on_disk_until or self._next < self._read + self._window:
                 self._next += 1

@@ -75,7 +75,7 @@ class Standing:
     @property
     def spent_usd(self) -> float:
         """What was spent at most: known costs, and the most that uncertain calls may have cost."""
-        maybe = sum(max(call.most_usd or 0.0, call.cost_usd or 0.0) for call in self.uncertain)
+        maybe = sum(max(0.0, (call.most_usd or 0.0) - (call.cost_usd or 0.0)) for call in self.uncertain)
         return (self.usage.cost_usd or 0.0) + maybe
 
 
