@@ -132,7 +132,7 @@ def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[
 
 
 def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:
-    distinct, came = report.valid - report.duplicates, report.valid + report.invalid
+    distinct, came = report.valid - report.kept_duplicates, report.valid + report.invalid
     if distinct < LEAST_DISTINCT * report.valid:
         text = f"few distinct rows, only {distinct} of {report.valid} rows ({distinct / report.valid:.1%})"
         remedy = "the model repeats itself; raise --temperature or say more in --instructions"

@@ -22,10 +22,10 @@ class RowsReport:
     were not just the JSON that was asked for, and `missing` were given up, with the last reason of each in
     `missing_reasons`; the rest is under way.  `invalid` counts values that came and were no valid row, `refused` the
     answers in which the model refused, `cut` those that ended at `max_tokens`, `duplicates` the valid rows that equal
-    an earlier one exactly and `near_duplicates` those that nearly do; `replaced` of both were asked for anew
-    (`generate_rows` delivers them all the same).  `requests` counts what was asked of the engine, `failed_requests`
-    those that brought no valid row.  `usage` is the bill of these requests; its `cost_usd` is None when an endpoint has
-    no known price.
+    an earlier one exactly and `near_duplicates` those that nearly do; `replaced` of both were asked for anew, and
+    `kept_duplicates` are among the rows all the same, as all are with `generate_rows`.  `requests` counts what was asked
+    of the engine, `failed_requests` those that brought no valid row.  `usage` is the bill of these requests; its
+    `cost_usd` is None when an endpoint has no known price.
     """
 
     asked: int
@@ -38,6 +38,7 @@ class RowsReport:
     duplicates: int = 0
     near_duplicates: int = 0
     replaced: int = 0
+    kept_duplicates: int = 0
     missing: int = 0
     missing_reasons: Mapping[str, int] = field(default_factory=dict)
     requests: int = 0
@@ -62,7 +63,7 @@ class RowsTally:
     def __init__(self, asked: int, *, valid: int = 0) -> None:
         self.valid = valid
         self.missing = self.requests = self.failed_requests = 0
-        self.duplicates = self.near_duplicates = self.replaced = 0
+        self.duplicates = self.near_duplicates = self.replaced = self.kept_duplicates = 0
         self.counts = Counts()
         self.usage = NO_USAGE
         self._asked = asked
@@ -77,7 +78,9 @@ class RowsTally:
     def made(self, row: bytes) -> None:
         """A valid row, as canonical JSON."""
         self.valid += 1
-        self.duplicates += not self._seen.add(row)
+        if not self._seen.add(row):
+            self.duplicates += 1
+            self.kept_duplicates += 1
 
     def gave_up(self, rows: int, reason: str) -> None:
         """`rows` rows will not come."""
@@ -98,6 +101,7 @@ class RowsTally:
             duplicates=self.duplicates,
             near_duplicates=self.near_duplicates,
             replaced=self.replaced,
+            kept_duplicates=self.kept_duplicates,
             missing=self.missing,
             missing_reasons=dict(self._reasons.most_common()),
             requests=self.requests,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -130,6 +130,15 @@ def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T])
             raise EmptyError(f"{form.what} {path}: nothing was ever written in it; choose another path")
         _check_header(connection, path, form)
         return one_moment(connection, ask)
+
+
+def fold_log(path: Path) -> None:
+    """Move what stands in the log beside the store at `path` into its file, so that one rename takes all of it.
+
+    Nobody may have it open.  A damaged one is left as it is.
+    """
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
 def _way_to_read(path: Path) -> str:

@@ -122,8 +122,19 @@ def test_what_is_put_into_the_folder_during_the_run_is_set_aside(tmp_path: Path)
     (tmp_path / "rows" / "notes.txt").write_text("mine")
     sink.finish()
     assert left(tmp_path) == {"rows/part-00000.jsonl": '{"a":2}\n', "rows.replaced/notes.txt": "mine"}
-    with pytest.raises(ConfigError, match=r"rows\.replaced is left of a run that was ended.*move it"):
+    with pytest.raises(ConfigError, match=r"rows\.replaced/notes.txt is no shard, so it is not replaced; move it"):
         shards_in(tmp_path / "rows", overwrite=True)
+
+
+@pytest.mark.parametrize("left_behind", [("rows.replaced",), ("rows.replaced", "rows")])
+def test_a_run_that_was_killed_while_it_replaced_a_folder_is_in_nobodys_way(
+    tmp_path: Path, left_behind: tuple[str, ...]
+) -> None:
+    for folder in left_behind:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "part-00000.jsonl").write_text('{"a":1}\n')
+    fill(shards_in(tmp_path / "rows", overwrite=True), 3).finish()
+    assert left(tmp_path) == {"rows/part-00000.jsonl": '{"a":3}\n'}
 
 
 def test_a_folder_that_cannot_get_its_name_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

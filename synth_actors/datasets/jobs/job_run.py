@@ -187,6 +187,12 @@ class JobRun:
             self._chunk = await self._journal.answers(number, self._chunk_end)
         return self._chunk.pop(number, [])
 
+    def count_the_rest(self) -> None:
+        """The rows that were not handed on, since the job was stopped at once, are missing."""
+        report = self.tally.report()
+        if rest := report.asked - report.valid - report.missing:
+            self.tally.gave_up(rest, DRAINED)
+
     def _count(self, judged: Judged) -> None:
         block, tally = judged.block, self.tally
         self._recount(judged)
@@ -194,6 +200,7 @@ class JobRun:
         tally.valid += len(block.made)
         tally.duplicates += judged.duplicates
         tally.near_duplicates += judged.near_duplicates
+        tally.kept_duplicates += 0 if self._making.dedup.exact else judged.duplicates
         tally.replaced += judged.replacements
         tally.requests += block.counts.asks
         tally.failed_requests += block.counts.useless

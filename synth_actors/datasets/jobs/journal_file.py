@@ -28,7 +28,7 @@ from synth_actors.datasets.jobs.journal_tables import FORMAT, UncertainCall, usa
 from synth_actors.errors import ConfigError
 from synth_actors.scopes import whole_context
 from synth_actors.storage.errors import EmptyError
-from synth_actors.storage.opening import Durability, read_store
+from synth_actors.storage.opening import Durability, fold_log, read_store
 from synth_actors.storage.sqlite import Store, open_store
 from synth_actors.types import NO_USAGE, Usage
 
@@ -188,6 +188,7 @@ def set_aside(journal: Path, *others: Path) -> tuple[Path, ...]:
     number = 1
     while any(_numbered(path, number).exists() for path in (journal, *others)):
         number += 1
+    fold_log(journal)
     for companion in COMPANIONS:
         if (beside := journal.with_name(journal.name + companion)).exists():
             beside.rename(journal.with_name(f"{journal.name}.{number}{companion}"))

@@ -260,6 +260,7 @@ class Job:
         after, problem = await self._last_look()
         error = error or problem
         self._is_empty = after.is_empty
+        self._run.count_the_rest()
         report = replace(self._run.tally.report(), usage=after.usage)
         quality = self._quality.report()
         output = self._prepared.output if self._done else None

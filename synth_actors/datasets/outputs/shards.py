@@ -28,6 +28,7 @@ class PartialFolder:
 
     def __init__(self, path: Path, suffix: str) -> None:
         self.path = real_path(path)
+        _finish_replacing(self.path)
         self.partial = partial_of(self.path)
         self._suffix = suffix
         self._earlier = self.partial.exists()
@@ -129,6 +130,18 @@ def _delete_shards(folder: Path) -> None:
             path.unlink()
 
 
+def _finish_replacing(path: Path) -> None:
+    """A run that was killed while it replaced FOLDER has left FOLDER.replaced: give it its name back, or delete it."""
+    aside = replaced_of(path)
+    if not aside.exists():
+        return
+    if not path.exists():
+        aside.rename(path)
+        return
+    _delete_shards(aside)
+    aside.rmdir()
+
+
 def replaced_of(path: Path) -> Path:
     """Where a folder stands that is about to be deleted."""
     return path.with_name(path.name + ".replaced")
@@ -140,9 +153,7 @@ def check_shards(target: str, path: Path) -> None:
     Raises:
         ConfigError: one of them holds what is no shard.
     """
-    if (aside := replaced_of(path)).exists():
-        raise ConfigError(f"-o {target}: {aside} is left of a run that was ended while it replaced {path}; move it")
-    for folder in (path, partial_of(path)):
+    for folder in (path, partial_of(path), replaced_of(path)):
         for each in sorted(folder.iterdir()) if folder.is_dir() else ():
             if not _SHARD.fullmatch(each.name) or not each.is_file():
                 raise ConfigError(
