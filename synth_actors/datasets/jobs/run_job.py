@@ -33,8 +33,9 @@ def run_job(
 ) -> JobResult:
     """Run a job to its end and return what became of it; the arguments are those of `open_job`.
 
-    The first Ctrl-C asks for nothing more and lets calls that are out come to their end, since they may be paid; a
-    second one stops at once.  Either way KeyboardInterrupt is raised when everything that came is in the journal.
+    The first Ctrl-C asks for nothing more and lets calls that are out come to their end, since they may be paid, for
+    `limits.drain_timeout_s` seconds at most; a second one stops at once.  Either way KeyboardInterrupt is raised when
+    everything that came is in the journal.
 
     Raises:
         ConfigError: the job is wrong, or this is called inside a trio program: use `open_job` there.
@@ -90,6 +91,7 @@ class _Running:
             self._scope.cancel()
         elif self.interrupts and self._job is not None:
             self._job.drain()
+            self._scope.deadline = trio.current_time() + self._job.drain_timeout_s
 
     def outcome(self) -> JobResult:
         """The result, or what was raised."""
