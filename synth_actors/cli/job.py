@@ -62,15 +62,16 @@ def show_status(path: Path) -> int:
         typer.echo(f"{path}: not begun; start it with: synth-actors run {path}")
         return 1
     standing = read_standing(prepared.journal)
-    typer.echo("\n".join(_lines(path, prepared, standing)))
-    return 0 if EXPORT in standing.facts else 1
+    changes = differences(standing.job or prepared.identity, prepared.identity)
+    typer.echo("\n".join(_lines(path, prepared, standing, changes)))
+    return 0 if EXPORT in standing.facts and not changes else 1
 
 
-def _lines(path: Path, prepared: Prepared, standing: Standing) -> Iterator[str]:
+def _lines(path: Path, prepared: Prepared, standing: Standing, changes: list[str]) -> Iterator[str]:
     job = prepared.making.plan.job
     runs = is_in_use(prepared.journal)
     done = EXPORT in standing.facts
-    state = "complete" if done else "running" if runs else "incomplete"
+    state = "running" if runs and not done else "changed" if changes else "complete" if done else "incomplete"
     yield f"{path}: {state}"
     yield f"  rows       {standing.valid} of {job.count} made, to {prepared.target}"
     models = ", ".join(f"{count} by {model}" for model, count in standing.models.items())
@@ -82,7 +83,7 @@ def _lines(path: Path, prepared: Prepared, standing: Standing) -> Iterator[str]:
     uncertain = [call for call in standing.uncertain if call not in out]
     yield from (f"  {name:<11}{text}" for name, text in uncertain_lines(uncertain))
     yield f"  journal    {prepared.journal}{_age(prepared.journal)}"
-    if changes := differences(standing.job or prepared.identity, prepared.identity):
+    if changes:
         yield f"  changed    the job file asks for something else than the journal: {'; '.join(changes)}"
     elif done and not Path(prepared.target).exists():
         yield f"  output     is not there any more; synth-actors run {path} writes it again, and asks nothing"
