@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, assert_type
 
 import trio
@@ -21,6 +22,7 @@ from synth_actors import (
     open_engine,
 )
 from synth_actors.batch import Outcomes
+from synth_actors.datasets import Job, JobResult, JobRows, JobSpec, load_job, open_job, run_job
 from synth_actors.stream import ResponseStream
 from synth_actors.testing import ScriptedProvider
 from synth_actors.types import Answer, Source, StopReason, Usage
@@ -98,3 +100,28 @@ async def batch(engine: Engine) -> None:
     assert_type(await engine.generate_batch(prompts()), list[Outcome])
     await engine.generate_batch([1, 2])  # type: ignore[list-item]
     await engine.generate_batch(["p"], max_token=5)  # type: ignore[call-arg]
+
+
+async def jobs(spec: JobSpec) -> None:
+    assert_type(open_job(spec), AbstractAsyncContextManager[Job])
+    async with open_job({"schema": {}, "count": 3, "output": "rows.jsonl"}, resume=True) as job:
+        assert_type(job.rows(), JobRows)
+        rows: trio.abc.ReceiveChannel[Any] = job.rows()
+        await rows.aclose()
+        assert_type(await job.finish(), JobResult)
+        assert_type(job.result, JobResult | None)
+        assert_type(job.notes, tuple[str, ...])
+    open_job(Path("job.toml"), overwrite=True, fork=True)
+    open_job("job.toml", append=True)  # type: ignore[call-arg]
+    open_job(3)  # type: ignore[arg-type]
+
+
+def blocking_jobs() -> None:
+    assert_type(load_job(Path("job.toml")), JobSpec)
+    result = run_job("job.toml", resume=True)
+    assert_type(result, JobResult)
+    assert_type(result.complete, bool)
+    assert_type(result.output, Path | None)
+    run_job(JobSpec(schema={}, count=3, endpoints=["local", provider], output=Path("rows.jsonl")))
+    run_job("job.toml", True)  # type: ignore[call-arg]
+    JobSpec(schema={}, cuont=3)  # type: ignore[call-arg]
