@@ -23,8 +23,8 @@ class RowsReport:
     `missing_reasons`; the rest is under way.  `invalid` counts values that came and were no valid row, `refused` the
     answers in which the model refused, `cut` those that ended at `max_tokens`, `duplicates` the valid rows that equal
     an earlier one exactly and `near_duplicates` those that nearly do; `replaced` of both were asked for anew, and
-    `kept_duplicates` are among the rows all the same, as all are with `generate_rows`.  `requests` counts what was asked
-    of the engine, `failed_requests` those that brought no valid row.  `usage` is the bill of these requests; its
+    `kept_duplicates` are among the rows all the same, as all are with `generate_rows`.  `requests` counts what was
+    asked of the engine, `failed_requests` those that brought no valid row.  `usage` is the bill of these requests; its
     `cost_usd` is None when an endpoint has no known price.
     """
 
