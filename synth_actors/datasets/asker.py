@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -28,9 +28,8 @@ from synth_actors.policy.cache_key import key_of
 from synth_actors.providers.base import Fault, ProviderError
 
 if TYPE_CHECKING:
-    from synth_actors.datasets.jobs.journal import Journal
     from synth_actors.engine import Engine
-    from synth_actors.types import Request, StopReason
+    from synth_actors.types import Request, Response, StopReason, Usage
 
 FRUITLESS_TO_STOP = 10
 """Requests without a valid row while there was never one, beside two per place, after which the rest is not tried."""
@@ -55,6 +54,37 @@ class _Came:
     stop_reason: StopReason
 
 
+class Record(Protocol):
+    """What is written down of the questions: the journal of a job.  A `key` is that of the question's request."""
+
+    when_ended: Callable[[bytes], None]
+
+    @property
+    def broken(self) -> SynthActorsError | None:
+        """Why nothing new may begin; None while all is well."""
+        ...
+
+    def expect(self, key: bytes, block: int, ask: Ask, request: Request) -> None:
+        """The engine is about to be asked."""
+        ...
+
+    def forget(self, key: bytes) -> None:
+        """The asker has what it wants."""
+        ...
+
+    def withdraw(self, key: bytes) -> bool:
+        """Let no call be made any more; False, and nothing, when a paid one is under way."""
+        ...
+
+    def answer_of(self, key: bytes) -> tuple[str, StopReason, Usage] | None:
+        """The answer that was written down, whatever the engine made of it."""
+        ...
+
+    async def make_sure(self, key: bytes, response: Response) -> None:
+        """Write a response down that had no call of its own."""
+        ...
+
+
 def _nothing() -> None:
     """Nobody wants to know."""
 
@@ -69,7 +99,7 @@ class Asker:
         tally: RowsTally,
         *,
         workers: int,
-        journal: Journal | None = None,
+        journal: Record | None = None,
         on_stop: Callable[[], None] = _nothing,
     ) -> None:
         self.stopped_by: SynthActorsError | None = None
