@@ -122,7 +122,7 @@ async def test_whoever_leaves_early_waits_for_what_is_out_and_the_next_run_asks_
             assert each["id"] == 1
             break
         gate.set()
-    assert read_standing(job_journal(tmp_path)).uncertain == ()
+    assert read_standing(journal_of(tmp_path / "rows.jsonl")).uncertain == ()
     first = {rows[0] for rows, _ in server.asked}
     assert len(first) < 30
     with pytest.raises(ConfigError, match=r"holds \d+ answers of an earlier run; add --resume"):
@@ -131,10 +131,6 @@ async def test_whoever_leaves_early_waits_for_what_is_out_and_the_next_run_asks_
     assert result.complete
     assert sorted(rows[0] for rows, _ in server.asked) == list(range(1, 91, 3))
     assert [each["id"] for each in written(tmp_path)] == list(range(1, 91))
-
-
-def job_journal(folder: Path) -> Path:
-    return journal_of(folder / "rows.jsonl")
 
 
 async def test_a_program_that_fails_while_it_reads_keeps_what_it_has_paid_for(tmp_path: Path) -> None:
@@ -147,7 +143,7 @@ async def test_a_program_that_fails_while_it_reads_keeps_what_it_has_paid_for(tm
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    standing = read_standing(job_journal(tmp_path))
+    standing = read_standing(journal_of(tmp_path / "rows.jsonl"))
     assert standing.uncertain == ()
     assert {rows for rows, _ in committed(tmp_path / "rows.jsonl")} == {tuple(rows) for rows, _ in server.asked}
 
@@ -161,7 +157,9 @@ async def test_leaving_waits_no_longer_than_the_drain_timeout(tmp_path: Path) ->
             while not server.asked:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
-    assert [call.rows for call in read_standing(job_journal(tmp_path)).uncertain if call.rows == "1-3"] == ["1-3"]
+    assert [
+        call.rows for call in read_standing(journal_of(tmp_path / "rows.jsonl")).uncertain if call.rows == "1-3"
+    ] == ["1-3"]
 
 
 async def test_a_reader_that_closes_the_rows_lets_the_job_go_on(tmp_path: Path) -> None:
@@ -277,12 +275,6 @@ async def test_a_fork_that_is_refused_leaves_everything_where_it_was(tmp_path: P
     with pytest.raises(ConfigError, match="exists"):
         await done(job_of(server, tmp_path, seed=1), fork=True)
     assert files(tmp_path) == before
-
-
-async def test_a_resume_without_a_journal_says_so_and_begins(tmp_path: Path) -> None:
-    async with open_job(job_of(RowServer(), tmp_path), resume=True) as job:
-        assert [note for note in job.notes if "there is no such journal, so the job starts afresh" in note]
-        assert (await job.finish()).complete
 
 
 @pytest.mark.parametrize("how", ["dict", "spec", "path", "text"])
