@@ -42,7 +42,7 @@ def run_and_tell(prepared: Prepared, wish: Wish) -> int:
     typer.echo(summary(ending, prepared), err=True)
     if ending.result is not None and ending.result.complete and not prepared.short:
         typer.echo("\n".join(ending.result.quality.lines()), err=True)
-    return _status(ending)
+    return exit_status(ending)
 
 
 def _collect_seldom() -> None:
@@ -97,8 +97,9 @@ async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -
         pass
 
 
-def _status(ending: Ending) -> int:
-    if ending.report.complete and ending.stopped_by is None:
+def exit_status(ending: Ending) -> int:
+    """0 when all rows are in the output; else what kept them from it is said."""
+    if ending.result is not None and ending.result.complete:
         return 0
     if ending.signal is not None:
         typer.echo("synth-actors: interrupted", err=True)

@@ -27,7 +27,7 @@ required = ["name", "age"]
 properties = {{name = {{type = "string"}}, age = {{type = "integer"}}}}
 """
 STEPS = [
-    ("synth_actors.datasets.jobs.open_job", "open_sink", "after"),
+    ("synth_actors.datasets.jobs.beginning", "open_sink", "after"),
     ("synth_actors.storage.sqlite", "open_writer", "before"),
     ("synth_actors.storage.sqlite", "open_writer", "after"),
     ("synth_actors.datasets.jobs.journal_file", "_begin_run", "after"),

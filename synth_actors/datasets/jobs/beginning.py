@@ -16,7 +16,9 @@ import orjson
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
+from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.outputs.destinations import FileInfo, partial_of, real_path
+from synth_actors.datasets.outputs.sinks import Sink, open_sink
 from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import LockedError, os_error
 from synth_actors.storage.files import is_in_use
@@ -128,6 +130,21 @@ def _digest(path: Path) -> str:
     except OSError:
         return ""
     return digest.hexdigest()
+
+
+def open_output(prepared: Prepared, wish: Wish, start: Start) -> Sink | None:
+    """Where the rows of this job go; None when they are there already, byte for byte.
+
+    Raises:
+        ConfigError: something else is there, or it cannot be written.
+    """
+    output, goes_on = prepared.output, start.standing is not None
+    if start.standing is not None and output is not None:
+        if is_intact(output, exported_files(start.standing.facts)):
+            return None
+        if output.exists() and not wish.overwrite:
+            raise ConfigError(f"{output}: exists and is not what this job has written; move it, or add --overwrite")
+    return open_sink(prepared.target, prepared.making.schema, overwrite=wish.overwrite or goes_on)
 
 
 async def rounds_of(journal: Journal, before: Standing) -> int:

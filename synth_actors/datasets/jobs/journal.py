@@ -44,7 +44,7 @@ _FAIL_CALL = (
     "UPDATE calls SET ended = ?, input_tokens = ?, output_tokens = ?, cache_read_tokens = ?, cache_write_tokens = ?,"
     " cost_usd = ? WHERE id = ?"
 )
-_INSERT_ANSWER = f"INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_INSERT_ANSWER = f"INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}, most_usd) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_SETTLED = "INSERT OR REPLACE INTO settled (block, valid, missing) VALUES (?,?,?)"
 _SELECT_ANSWERS = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE id >= ? AND id < ? ORDER BY id"
 
@@ -138,7 +138,7 @@ class Journal:
         """A response without a call of its own, from a cache, is written down as well."""
         expected = self._expected[key]
         if expected.answer is None:
-            await self._store.write(_INSERT_ANSWER, _answer_row(expected, response.answer, response.usage))
+            await self._store.write(_INSERT_ANSWER, _answer_row(expected, response.answer, response.usage, None))
 
     def settled(self, block: int, *, valid: int, missing: int) -> None:
         """The block has asked all that it wants."""
@@ -177,7 +177,8 @@ class Journal:
         if expected is None:  # of a free call that nobody waited for
             return
         self.is_used = True
-        statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage))]
+        most_usd = None if usage.cost_usd is not None else self._tariff.most_usd(expected.request, answer.endpoint)
+        statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage, most_usd))]
         call = expected.calls.get(attempt)
         if call is not None:
             statements.append((_DELETE_CALL, (call,)))
@@ -249,13 +250,13 @@ def facts_of(connection: Connection) -> Mapping[str, str]:
     return dict(connection.execute("SELECT name, value FROM job"))
 
 
-def _answer_row(expected: _Expected, answer: Answer, usage: Usage) -> tuple[Any, ...]:
+def _answer_row(expected: _Expected, answer: Answer, usage: Usage, most_usd: float | None) -> tuple[Any, ...]:
     text = answer.text.encode("utf-8", "surrogatepass")
     rows, sample = rows_text(expected.ask.rows), expected.ask.sample
     number = expected.block * IDS_PER_BLOCK + zlib.crc32(f"{rows}/{sample}".encode())
     packed = lambda: zlib.compress(text, 1)  # noqa: E731  (called in the writer's thread; its checksum guards the text)
     given = (answer.endpoint, answer.model, answer.stop_reason, packed, time.time())
-    return (number, rows, sample, *given, *usage_row(usage))
+    return (number, rows, sample, *given, *usage_row(usage), most_usd)
 
 
 def _recorded(row: tuple[Any, ...]) -> tuple[int, Recorded]:

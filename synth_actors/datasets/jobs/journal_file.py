@@ -53,6 +53,7 @@ class Standing:
     `job` is the identity of the job that began it, None in a new journal.  `settled` are the blocks of which no row
     is missing, with `valid` rows in them; `begun` are those that have some answers and want more.  `models` counts the
     answers of each, `usage` sums what is known to be used, `uncertain` are the calls whose answer never came.
+    `answers_usd` is what the answers cost, those whose cost nobody told at their most.
     """
 
     job: Mapping[str, Any] | None
@@ -65,6 +66,7 @@ class Standing:
     runs: int
     models: Mapping[str, int]
     usage: Usage
+    answers_usd: float
     uncertain: tuple[UncertainCall, ...]
 
     @property
@@ -74,9 +76,8 @@ class Standing:
 
     @property
     def spent_usd(self) -> float:
-        """What was spent at most: known costs, and the most that uncertain calls may have cost."""
-        maybe = sum(max(0.0, (call.most_usd or 0.0) - (call.cost_usd or 0.0)) for call in self.uncertain)
-        return (self.usage.cost_usd or 0.0) + maybe
+        """What was spent at most: by the answers, and by the calls that brought none."""
+        return self.answers_usd + sum(max(call.most_usd or 0.0, call.cost_usd or 0.0) for call in self.uncertain)
 
 
 NEVER_BEGUN = Standing(
@@ -90,6 +91,7 @@ NEVER_BEGUN = Standing(
     runs=0,
     models={},
     usage=NO_USAGE,
+    answers_usd=0.0,
     uncertain=(),
 )
 """What an empty file says: its run was killed before it had written anything."""
@@ -175,6 +177,7 @@ def standing(connection: Connection, *, blocks: bool = True) -> Standing:
         runs=_number(connection, "SELECT coalesce(max(number), 0) FROM runs"),
         models={f"{endpoint} ({model})": answers for endpoint, model, answers in connection.execute(_MODELS)},
         usage=usage,
+        answers_usd=connection.execute("SELECT total(coalesce(cost_usd, most_usd)) FROM answers").fetchone()[0],
         uncertain=tuple(uncertain_calls(connection)),
     )
 

@@ -11,6 +11,7 @@ from synth_actors.types import StopReason, Usage
 
 _USAGE = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd"
 ANSWER_COLUMNS = f"id, rows, sample, endpoint, model, stop_reason, text, received_at, {_USAGE}"
+"""Beside these, `most_usd` is what an answer cost at most, where nobody told what it cost."""
 
 _TABLES = """
 CREATE TABLE job (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -24,7 +25,7 @@ CREATE TABLE answers (
     id INTEGER PRIMARY KEY, rows TEXT NOT NULL, sample INTEGER NOT NULL, endpoint TEXT NOT NULL,
     model TEXT NOT NULL, stop_reason TEXT NOT NULL, text BLOB NOT NULL,
     received_at REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
-    cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_usd REAL
+    cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_usd REAL, most_usd REAL
 );
 CREATE TABLE settled (block INTEGER PRIMARY KEY, valid INTEGER NOT NULL, missing INTEGER NOT NULL);
 """
@@ -32,7 +33,7 @@ CREATE TABLE settled (block INTEGER PRIMARY KEY, valid INTEGER NOT NULL, missing
 FORMAT = Format(
     what="journal",
     application_id=0x53594A4C,  # "SYJL"
-    version=1,
+    version=2,
     script=tuple(statement.strip() for statement in _TABLES.split(";") if statement.strip()),
 )
 

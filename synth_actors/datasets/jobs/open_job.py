@@ -22,8 +22,8 @@ from synth_actors.datasets.jobs.beginning import (
     Start,
     Wish,
     exported_files,
-    is_intact,
     make_room,
+    open_output,
     rounds_of,
 )
 from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, output_error, write_whole
@@ -32,7 +32,7 @@ from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import Standing, closing_standing, open_journal, read_standing, remove
 from synth_actors.datasets.jobs.journal_tables import UncertainCall
 from synth_actors.datasets.jobs.prepared import Prepared, prepare
-from synth_actors.datasets.outputs.sinks import FileInfo, Sink, open_sink
+from synth_actors.datasets.outputs.sinks import FileInfo, Sink
 from synth_actors.datasets.quality.quality import Quality
 from synth_actors.datasets.quality.quality_report import QualityReport
 from synth_actors.datasets.report import RowsReport
@@ -104,9 +104,11 @@ class JobRows(trio.abc.ReceiveChannel[Any]):
     def __init__(self, job: Job, channel: trio.MemoryReceiveChannel[Any]) -> None:
         self._job = job
         self._channel = channel
+        self.reader: trio.lowlevel.Task | None = None
 
     async def receive(self) -> Any:
         """The next row."""
+        self.reader = trio.lowlevel.current_task()
         try:
             return await self._channel.receive()
         except trio.EndOfChannel:
@@ -116,6 +118,10 @@ class JobRows(trio.abc.ReceiveChannel[Any]):
     async def aclose(self) -> None:
         """Read no more; the job goes on."""
         await self._channel.aclose()
+
+    def close(self) -> None:
+        """The same, at once."""
+        self._channel.close()
 
 
 class Job:
@@ -146,7 +152,7 @@ class Job:
         self._start = trio.Event()
         self._ended = trio.Event()
         self._readers: trio.MemorySendChannel[Any] | None = None
-        self._reading: trio.MemoryReceiveChannel[Any] | None = None
+        self._reading: JobRows | None = None
         self._result: JobResult | None = None
         self._done: tuple[FileInfo, ...] = ()
         self._is_empty = False
@@ -166,9 +172,10 @@ class Job:
         """All rows in order, also those that were made in earlier runs.  To be called once, before `finish`."""
         if self._start.is_set():
             raise ConfigError("rows: the job runs already; call rows() once, before finish()")
-        self._readers, self._reading = trio.open_memory_channel[Any](0)
+        self._readers, channel = trio.open_memory_channel[Any](0)
+        self._reading = JobRows(self, channel)
         self._start.set()
-        return JobRows(self, self._reading)
+        return self._reading
 
     @property
     def result(self) -> JobResult | None:
@@ -176,8 +183,13 @@ class Job:
         return self._result
 
     async def finish(self) -> JobResult:
-        """Make all rows and the output; what became of them."""
+        """Make all rows and the output; what became of them.
+
+        Rows that this task has read some of go to nobody any more; another task may go on reading them.
+        """
         self._start.set()
+        if self._reading is not None and self._reading.reader is trio.lowlevel.current_task():
+            self._reading.close()
         await self._ended.wait()
         assert self._result is not None
         return self._result
@@ -259,7 +271,7 @@ class Job:
                 self.snapshot = await self.engine.metrics()
         after, problem = await self._last_look()
         error = error or problem
-        self._is_empty = after.is_empty
+        self._is_empty = after.is_empty and after is not self.before  # which says nothing of this run
         self._run.count_the_rest()
         report = replace(self._run.tally.report(), usage=after.usage)
         quality = self._quality.report()
@@ -345,8 +357,8 @@ def open_job(
 @whole_context
 async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
     """`open_job` for a job that was made ready."""
-    start = make_room(prepared.journal, prepared.identity, wish, prepared.output)
-    sink = _open_sink(prepared, wish, start)
+    start = await trio.to_thread.run_sync(make_room, prepared.journal, prepared.identity, wish, prepared.output)
+    sink = await trio.to_thread.run_sync(open_output, prepared, wish, start)
     job: Job | None = None
     try:
         async with AsyncExitStack() as stack:
@@ -385,14 +397,3 @@ def _is_new(journal: Path) -> bool:
         return journal.exists() and read_standing(journal).is_empty
     except SynthActorsError:  # whatever it is, it is not ours to delete
         return False
-
-
-def _open_sink(prepared: Prepared, wish: Wish, start: Start) -> Sink | None:
-    """None when the output is there already, byte for byte."""
-    output, goes_on = prepared.output, start.standing is not None
-    if start.standing is not None and output is not None:
-        if is_intact(output, exported_files(start.standing.facts)):
-            return None
-        if output.exists() and not wish.overwrite:
-            raise ConfigError(f"{output}: exists and is not what this job has written; move it, or add --overwrite")
-    return open_sink(prepared.target, prepared.making.schema, overwrite=wish.overwrite or goes_on)

@@ -35,7 +35,8 @@ def run_job(
 
     The first Ctrl-C asks for nothing more and lets calls that are out come to their end, since they may be paid, for
     `limits.drain_timeout_s` seconds at most; a second one stops at once.  Either way KeyboardInterrupt is raised when
-    everything that came is in the journal.
+    everything that came is in the journal.  What the handler of another signal raises has the same effect, and is then
+    raised instead.
 
     Raises:
         ConfigError: the job is wrong, or this is called inside a trio program: use `open_job` there.
@@ -48,9 +49,20 @@ def run_job(
     thread = threading.Thread(target=running.run, name="synth-actors-job")
     with _interrupts(running):
         thread.start()
-        while thread.is_alive():
-            thread.join(LOOK_EVERY_S)
+        _wait_for(running)
+    thread.join()
     return running.outcome()
+
+
+def _wait_for(running: _Running) -> None:
+    """Not with `Thread.join`, which takes a thread for ended when a handler raises meanwhile (Python 3.11)."""
+    try:
+        while not running.over.wait(LOOK_EVERY_S):
+            pass
+    except BaseException:  # the handler of another signal has raised: the job does not go on by itself
+        running.interrupt()
+        _wait_for(running)
+        raise
 
 
 class _Running:
@@ -58,6 +70,7 @@ class _Running:
 
     def __init__(self, spec: Any, **wish: bool) -> None:
         self.interrupts = 0
+        self.over = threading.Event()
         self._spec = spec
         self._wish = wish
         self._error: BaseException | None = None
@@ -71,6 +84,8 @@ class _Running:
             trio.run(self._main)
         except BaseException as exc:  # noqa: BLE001  (it is raised again where the caller waits)
             self._error = exc
+        finally:
+            self.over.set()
 
     async def _main(self) -> None:
         self._token = trio.lowlevel.current_trio_token()

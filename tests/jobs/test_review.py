@@ -1,0 +1,150 @@
+"""What could a job still lose, pay twice, say wrongly or leave behind?"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from synth_actors.cli.ending import exit_status
+from synth_actors.cli.run import Ending
+from synth_actors.config import Endpoint, Price
+from synth_actors.datasets.jobs.open_job import open_job
+from synth_actors.datasets.jobs.run_job import run_job
+from synth_actors.errors import BudgetExceededError, ConfigError
+from synth_actors.providers.base import Call, Completion, Emit
+from synth_actors.storage.errors import DamagedError
+from synth_actors.types import Usage
+from tests.jobs.scripted_job import PRICE, Model, finish, spec_of, standing_of
+
+
+class Silent(Model):
+    """Does not say what it has used."""
+
+    async def generate(self, call: Call, emit: Emit | None) -> Completion:
+        completion = await super().generate(call, emit)
+        return Completion(text=completion.text, stop_reason="end", usage=Usage(cost_usd=None))
+
+
+async def test_a_journal_that_cannot_be_read_at_the_end_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    journal = tmp_path / "rows.jsonl.journal"
+    async with open_job(spec_of(tmp_path, Model(), count=20)) as job:
+        rows = job.rows()
+        await rows.receive()
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        log = journal.with_name("rows.jsonl.journal-wal")
+        log.write_bytes(log.read_bytes()[:32] + b"\xff" * (log.stat().st_size - 32))
+    assert job.result is not None
+    assert isinstance(job.result.error, DamagedError)
+    assert journal.exists()
+
+
+async def test_finish_after_a_loop_over_rows_was_left_makes_the_others(tmp_path: Path) -> None:
+    with trio.fail_after(30):
+        async with open_job(spec_of(tmp_path, Model())) as job:
+            rows = job.rows()
+            async for _ in rows:
+                break
+            result = await job.finish()
+    assert result.complete
+
+
+async def test_finish_takes_the_rows_from_no_other_task(tmp_path: Path) -> None:
+    seen = []
+
+    async def read(rows: trio.abc.ReceiveChannel[dict[str, int]]) -> None:
+        seen.extend([row["id"] async for row in rows])
+
+    with trio.fail_after(30):
+        async with open_job(spec_of(tmp_path, Model())) as job, trio.open_nursery() as nursery:
+            nursery.start_soon(read, job.rows())
+            await trio.testing.wait_all_tasks_blocked()
+            await job.finish()
+    assert seen == list(range(1, 61))
+
+
+async def test_what_was_spent_is_known_though_some_answers_had_no_price(tmp_path: Path) -> None:
+    model = Model()
+    priced = Endpoint(provider=model, price=Price.model_validate(PRICE))
+    async with open_job(spec_of(tmp_path, model, endpoints=[priced])) as job:
+        await job.rows().receive()
+    first = standing_of(tmp_path)
+    assert not job.is_complete
+    await finish(spec_of(tmp_path, model, endpoints=[Endpoint(provider=model)]), resume=True)
+    assert standing_of(tmp_path).usage.cost_usd is None
+    assert standing_of(tmp_path).spent_usd == pytest.approx(first.spent_usd)
+
+
+async def test_answers_that_do_not_say_what_they_cost_count_against_the_budget_of_the_next_run(tmp_path: Path) -> None:
+    model = Silent()
+    spec = spec_of(tmp_path, model, budget_usd=0.04, limits={"max_tokens": 1000})
+    first = await finish(spec)
+    assert isinstance(first.error, BudgetExceededError)
+    asked = len(model.asked)
+    assert 0 < asked < 12
+    second = await finish(spec, resume=True)
+    assert isinstance(second.error, BudgetExceededError)
+    assert len(model.asked) == asked
+
+
+def test_what_a_signal_raises_in_the_waiting_thread_stops_the_job(tmp_path: Path) -> None:
+    main = threading.main_thread().ident or 0
+
+    def on_alarm(*_: object) -> None:
+        raise TimeoutError
+
+    def delay_s(_: object) -> float:
+        if len(model.asked) == 4:
+            signal.pthread_kill(main, signal.SIGALRM)
+        return 0.2
+
+    model = Model(delay_s=delay_s)
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    try:
+        with pytest.raises(TimeoutError):
+            run_job(spec_of(tmp_path, model))
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert len(model.asked) == len(model.answered) == 4
+    assert standing_of(tmp_path).answers == 4
+    assert standing_of(tmp_path).uncertain == ()
+
+
+@pytest.mark.parametrize("later", range(0, 24, 2))
+async def test_a_run_that_is_stopped_after_its_last_row_succeeds_only_with_its_output(
+    tmp_path: Path, later: int
+) -> None:
+    ending = Ending(5, signal=2)
+    with trio.CancelScope() as scope:
+        async with open_job(spec_of(tmp_path, Model(), count=5)) as ending.job, trio.open_nursery() as nursery:
+            nursery.start_soon(ending.job.finish)
+            while ending.job.report.valid < 5:
+                await trio.lowlevel.checkpoint()
+            for _ in range(later):
+                await trio.lowlevel.checkpoint()
+            scope.cancel()
+    assert exit_status(ending) == (0 if (tmp_path / "rows.jsonl").exists() else 130)
+
+
+async def test_while_an_output_is_compared_with_its_digest_other_tasks_go_on(tmp_path: Path) -> None:
+    await finish(spec_of(tmp_path, Model(), count=5))
+    (tmp_path / "rows.jsonl").write_bytes(bytes(2**24))
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            await trio.lowlevel.checkpoint()
+            beats += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(beat)
+        with pytest.raises(ConfigError, match="is not what this job has written"):
+            async with open_job(spec_of(tmp_path, Model(), count=5)):
+                pass
+        nursery.cancel_scope.cancel()
+    assert beats > 10
