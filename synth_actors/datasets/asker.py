@@ -46,6 +46,9 @@ class _Failed:
     error: SynthActorsError | None = None
 
 
+_WITHDRAWN = _Failed(DRAINED, final=True)
+
+
 @dataclass(frozen=True, slots=True)
 class _Came:
     """A whole answer."""
@@ -168,6 +171,8 @@ class Asker:
         self._tally.requests += 1
         made = len(block.made)
         answer = await self._ask(number, ask, request)
+        if answer is _WITHDRAWN:  # it says nothing of the endpoints
+            return answer
         if isinstance(answer, _Failed):
             self._tally.failed_requests += 1
             self._count_fruit(0, answer.problem, answer.error)
@@ -208,7 +213,7 @@ class Asker:
                 del self._scopes[key]
                 if self._journal is not None:
                     self._journal.forget(key)
-        return _Failed(DRAINED, final=True)
+        return _WITHDRAWN
 
     async def _failed(self, exc: GenerationError) -> _Failed:
         broken = None if self._journal is None else self._journal.broken

@@ -10,16 +10,18 @@ import pytest
 import trio
 import trio.testing
 
+from synth_actors.cli.app import run_command
 from synth_actors.cli.ending import exit_status
 from synth_actors.cli.run import Ending
 from synth_actors.config import Endpoint, Price
+from synth_actors.datasets.asker import DRAINED
 from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.storage.errors import DamagedError
 from synth_actors.types import Usage
-from tests.jobs.scripted_job import PRICE, Model, finish, spec_of, standing_of
+from tests.jobs.scripted_job import PRICE, JobFolder, Model, Said, finish, spec_of, standing_of
 
 
 class Silent(Model):
@@ -148,3 +150,35 @@ async def test_while_an_output_is_compared_with_its_digest_other_tasks_go_on(tmp
                 pass
         nursery.cancel_scope.cancel()
     assert beats > 10
+
+
+async def test_questions_that_were_withdrawn_are_no_answers_without_a_valid_row(tmp_path: Path) -> None:
+    answers = trio.Event()
+
+    class Waits(Model):
+        async def generate(self, call: Call, emit: Emit | None) -> Completion:
+            if len(self.asked) >= 14:
+                await answers.wait()
+            return await super().generate(call, emit)
+
+    model = Waits(lambda _: Said("no rows here"))
+    async with open_job(spec_of(tmp_path, model, count=600)) as job, trio.open_nursery() as nursery:
+        nursery.start_soon(job.finish)
+        while job.calls_out < 4 or len(model.answered) < 14:
+            await trio.lowlevel.checkpoint()
+        job.drain()
+        answers.set()
+    assert job.result is not None
+    assert job.result.error is None
+    assert set(job.result.report.missing_reasons) == {DRAINED}
+
+
+@pytest.mark.parametrize("command", ["run", "generate"])
+def test_so_many_rows_that_a_byte_a_request_is_too_much_are_refused(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = JobFolder(tmp_path, "http://127.0.0.1:9/v1")
+    folder.write(count=10**9 + 1)
+    more = [str(folder.file)] if command == "run" else [str(tmp_path / "schema.json"), "-n", str(10**9 + 1), "-o", "-"]
+    assert run_command([command, *more]) == 2
+    assert "1000000001" in capfd.readouterr().err

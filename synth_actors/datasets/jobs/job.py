@@ -90,7 +90,7 @@ class JobSpec(_WithSchema):
             values are read at once, functions imported.
     """
 
-    count: Whole = Field(ge=1, le=10**12)
+    count: Whole = Field(ge=1, le=10**9)
     seed: Whole = Field(default=0, ge=-(2**63), lt=2**64)
     instructions: Annotated[str, Strict()] | None = None
     endpoints: Sequence[str | Endpoint | Provider | Mapping[str, Any]] = ("local",)

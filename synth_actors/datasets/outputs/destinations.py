@@ -17,6 +17,9 @@ from typing import Protocol
 
 from synth_actors.errors import ConfigError
 
+OPEN = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+"""On Windows a descriptor writes every newline as two bytes unless it is told not to."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
@@ -133,7 +136,7 @@ class RowFile:
 
     def _opened(self) -> int:
         if self._file is None:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._file = os.open(self.path, OPEN, 0o666)
         if not self.size:
             os.ftruncate(self._file, 0)
         return self._file
@@ -169,7 +172,7 @@ class PartialFile:
         self._earlier = self.partial.exists()
         self._sealed = False
         try:
-            file = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o666)
+            file = os.open(self.partial, OPEN, 0o666)
         except OSError as exc:
             raise ConfigError(f"-o {path}: cannot be written ({exc.strerror}); choose a folder that can") from None
         if not locked(file):
