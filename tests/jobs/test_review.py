@@ -21,7 +21,7 @@ from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.storage.errors import DamagedError
 from synth_actors.types import Usage
-from tests.jobs.scripted_job import PRICE, JobFolder, Model, Said, finish, spec_of, standing_of
+from tests.jobs.scripted_job import PRICE, Asked, JobFolder, Model, Said, finish, spec_of, standing_of
 
 
 class Silent(Model):
@@ -182,3 +182,27 @@ def test_so_many_rows_that_a_byte_a_request_is_too_much_are_refused(
     more = [str(folder.file)] if command == "run" else [str(tmp_path / "schema.json"), "-n", str(10**9 + 1), "-o", "-"]
     assert run_command([command, *more]) == 2
     assert "1000000001" in capfd.readouterr().err
+
+
+async def test_a_call_that_ends_after_its_question_was_asked_again_is_the_only_uncertain_one(tmp_path: Path) -> None:
+    again, left = trio.Event(), trio.Event()
+
+    class Late(Model):
+        async def generate(self, call: Call, emit: Emit | None) -> Completion:
+            if self.asked:
+                again.set()
+                await left.wait()
+                await trio.testing.wait_all_tasks_blocked()
+                return await super().generate(call, emit)
+            self.asked.append(Asked((), 0))
+            try:
+                with trio.CancelScope(shield=True):  # as a thread does
+                    await again.wait()
+                await trio.sleep_forever()
+            finally:
+                left.set()
+            raise AssertionError
+
+    result = await finish(spec_of(tmp_path, Late(), count=5, limits={"timeout_s": 0.3}))
+    assert result.complete
+    assert len(result.uncertain) == 1

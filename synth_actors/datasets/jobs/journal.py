@@ -59,16 +59,30 @@ class Tariff:
 
 @dataclass(slots=True)
 class _Expected:
-    """A question that is being asked, and the calls that are out for it, by their attempt."""
+    """A question that is being asked, and the calls that are out for it, by their attempt.
+
+    An attempt has several when the question was asked again before a call for it had ended, as one in a thread may
+    that heeds no timeout.  Which of these ends is not known, nor does it matter: they asked for the same.
+    """
 
     block: int
     ask: Ask
     request: Request
-    calls: dict[int, int] = field(default_factory=dict)
-    sent: set[int] = field(default_factory=set)  # attempts whose intent is on disk
+    calls: dict[int, list[int]] = field(default_factory=dict)
+    sent: set[int] = field(default_factory=set)  # calls whose intent is on disk
     answer: tuple[str, StopReason, Usage] | None = None
     forgotten: bool = False
     withdrawn: bool = False
+
+    def over(self, attempt: int) -> int | None:
+        """The call that is not out any more; None when it was free."""
+        calls = self.calls.get(attempt)
+        if not calls:
+            return None
+        call = calls.pop(0)
+        if not calls:
+            del self.calls[attempt]
+        return call
 
 
 @contextmanager
@@ -111,7 +125,10 @@ class Journal:
 
     def expect(self, key: bytes, block: int, ask: Ask, request: Request) -> None:
         """The engine is about to be asked: what it says of `key` belongs to this question."""
-        self._expected[key] = _Expected(block, ask, request)
+        before = self._expected.get(key)
+        self._expected[key] = expected = _Expected(block, ask, request)
+        if before is not None:
+            expected.calls, expected.sent = before.calls, before.sent
 
     def forget(self, key: bytes) -> None:
         """The asker has what it wants; calls that are still out are heard of until they end."""
@@ -128,7 +145,7 @@ class Journal:
     @property
     def calls_out(self) -> int:
         """Paid calls that are under way."""
-        return sum(len(expected.calls) for expected in self._expected.values())
+        return sum(len(calls) for expected in self._expected.values() for calls in expected.calls.values())
 
     def answer_of(self, key: bytes) -> tuple[str, StopReason, Usage] | None:
         """The answer that was written down for this question, whatever the engine made of it."""
@@ -165,11 +182,12 @@ class Journal:
             raise self._full()
         if endpoint in self._tariff.free:
             return
-        call = expected.calls[attempt] = next(self._ids)
+        call = next(self._ids)
+        expected.calls.setdefault(attempt, []).append(call)
         most_usd = self._tariff.most_usd(expected.request, endpoint)
         place = (expected.block, rows_text(expected.ask.rows), expected.ask.sample)
         await self._store.write(_INSERT_CALL, (call, self._run, *place, attempt, endpoint, time.time(), most_usd))
-        expected.sent.add(attempt)
+        expected.sent.add(call)
 
     async def received(self, key: bytes, attempt: int, answer: Answer, usage: Usage) -> None:
         """Write down a whole answer, and that its call is no longer uncertain."""
@@ -179,12 +197,10 @@ class Journal:
         self.is_used = True
         most_usd = None if usage.cost_usd is not None else self._tariff.most_usd(expected.request, answer.endpoint)
         statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage, most_usd))]
-        call = expected.calls.get(attempt)
-        if call is not None:
-            statements.append((_DELETE_CALL, (call,)))
+        statements += [(_DELETE_CALL, (call,)) for call in expected.calls.get(attempt, ())[:1]]
         await self._store.write_all(statements)
         expected.answer = (answer.text, answer.stop_reason, usage)
-        expected.calls.pop(attempt, None)
+        expected.over(attempt)
         self._drop(key, expected)
 
     def ended(self, key: bytes, attempt: int, message: str, usage: Usage, *, free: bool) -> None:
@@ -192,8 +208,8 @@ class Journal:
         expected = self._expected.get(key)
         if expected is None:  # its answer was written down, and the asker has left
             return
-        call = expected.calls.pop(attempt, None)
-        if call is not None and (free or attempt not in expected.sent):
+        call = expected.over(attempt)
+        if call is not None and (free or call not in expected.sent):
             self._post(_DELETE_CALL, (call,))
         elif call is not None:
             self._post(_FAIL_CALL, (message[:500], *usage_row(usage), call))
