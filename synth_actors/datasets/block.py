@@ -148,7 +148,7 @@ class Block:
         self._asked.update((row, sample + 1) for row in group.rows)
         self.counts.asks += 1
         made_before = len(self.made)
-        hints = self._sort(group, found.values)
+        hints = self._sort(group, found)
         left = tuple(row for row in group.rows if row not in self.made)
         self.counts.repaired += (len(self.made) - made_before) if group.tries else 0
         self.counts.salvaged += (len(self.made) - made_before) if found.salvaged else 0
@@ -161,13 +161,16 @@ class Block:
         self._again(group, left, hints, reason, cut=stop_reason == "max_tokens")
         return hints.get(left[0], reason)
 
-    def _sort(self, group: _Group, values: Sequence[Any]) -> dict[int, str]:
+    def _sort(self, group: _Group, found: Found) -> dict[int, str]:
         """Keep the valid rows; what is wrong with the others comes back.  Rows not asked for are left."""
         problems: dict[int, str] = {}
-        for row, value in zip(group.rows, values, strict=False):
+        for place, value in found.placed():
+            if place >= len(group.rows):
+                break
+            row = group.rows[place]
             match self._check(row, value):
-                case Valid(found):
-                    self.made[row] = found
+                case Valid(valid):
+                    self.made[row] = valid
                 case Invalid(problem):
                     problems[row] = problem
                     self.counts.invalid += 1

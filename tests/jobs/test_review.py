@@ -14,9 +14,12 @@ from synth_actors.cli.app import run_command
 from synth_actors.cli.ending import exit_status
 from synth_actors.cli.run import Ending
 from synth_actors.config import Endpoint, Price
+from synth_actors.datasets.answers.salvage import rows_in
 from synth_actors.datasets.asker import DRAINED
+from synth_actors.datasets.block import Block
 from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.datasets.jobs.run_job import run_job
+from synth_actors.datasets.row_schema import Valid
 from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.storage.errors import DamagedError
@@ -206,3 +209,12 @@ async def test_a_call_that_ends_after_its_question_was_asked_again_is_the_only_u
     result = await finish(spec_of(tmp_path, Late(), count=5, limits={"timeout_s": 0.3}))
     assert result.complete
     assert len(result.uncertain) == 1
+
+
+def test_a_row_that_is_no_json_leaves_those_after_it_to_their_own_lines() -> None:
+    block = Block(range(3), lambda _row, value: Valid(value), max_attempts=2)
+    block.take(rows_in('{"rows": [{"id": 1}, {"id": NaN}, {"id": 3}]}'), "end")
+    assert block.made == {0: {"id": 1}, 2: {"id": 3}}
+    again = block.wanted()
+    assert again is not None
+    assert again.rows == (1,)

@@ -7,8 +7,10 @@ line, or are cut.  A row is taken whole and as it stands, or not at all: nothing
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import count
 from typing import Any
 
 from synth_actors.datasets.answers.broken_json import strict_json, tolerant_json
@@ -42,12 +44,19 @@ class Found:
     """The raw JSON values of the rows, in order.
 
     `salvaged` says that the text was not just the JSON that was asked for; `problem` why there may be fewer rows than
-    asked for, None when the text was whole JSON with rows.
+    asked for, None when the text was whole JSON with rows.  `broken` are the places, from 0, of rows that are no JSON:
+    they are not among the values, but those after them stand one place later.
     """
 
     values: list[Any]
     salvaged: bool
     problem: str | None
+    broken: frozenset[int] = frozenset()
+
+    def placed(self) -> Iterator[tuple[int, Any]]:
+        """Each value with its place in the answer."""
+        places = (place for place in count() if place not in self.broken)
+        return zip(places, self.values, strict=False)
 
 
 def rows_in(text: str, *, cut: bool = False) -> Found:
@@ -102,9 +111,10 @@ def _framed(text: str) -> list[Any] | None:
 
 
 def _found(text: str, rows: list[Node], cut: bool) -> Found:
-    values, problems = [], []
+    values: list[Any] = []
+    problems: dict[int, str] = {}
     repairable = REPAIRABLE_CHARS
-    for row in rows:
+    for place, row in enumerate(rows):
         if row.end is None:
             continue  # the half before the cut
         source = text[row.start : row.end]
@@ -116,12 +126,12 @@ def _found(text: str, rows: list[Node], cut: bool) -> Found:
         repairable -= len(source)
         match tolerant_json(source, repair=repairable > 0) if row.sound() else None:
             case None:
-                problems.append(problem)
+                problems[place] = problem
             case value:
                 values.append(value)
     if problems:
-        lost = f"{len(problems)} of {len(rows)} rows of the answer are no JSON: {problems[0]}"
-        return Found(values, salvaged=True, problem=lost)
+        lost = f"{len(problems)} of {len(rows)} rows of the answer are no JSON: {next(iter(problems.values()))}"
+        return Found(values, salvaged=True, problem=lost, broken=frozenset(problems))
     return Found(values, salvaged=True, problem=f"the answer was cut after {len(values)} whole rows" if cut else None)
 
 
