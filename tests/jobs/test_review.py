@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from synth_actors.config import Endpoint, Price
 from synth_actors.datasets.answers.salvage import rows_in
 from synth_actors.datasets.asker import DRAINED
 from synth_actors.datasets.block import Block
+from synth_actors.datasets.jobs.journal import SECOND
 from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.datasets.row_schema import Valid
@@ -24,7 +26,19 @@ from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.storage.errors import DamagedError
 from synth_actors.types import Usage
-from tests.jobs.scripted_job import PRICE, Asked, JobFolder, Model, Said, finish, spec_of, standing_of
+from tests.jobs.scripted_job import (
+    COST_USD,
+    PRICE,
+    Asked,
+    JobFolder,
+    Model,
+    Said,
+    finish,
+    row,
+    rows_text,
+    spec_of,
+    standing_of,
+)
 
 
 class Silent(Model):
@@ -62,7 +76,7 @@ async def test_finish_takes_the_rows_from_no_other_task(tmp_path: Path) -> None:
     seen = []
 
     async def read(rows: trio.abc.ReceiveChannel[dict[str, int]]) -> None:
-        seen.extend([row["id"] async for row in rows])
+        seen.extend([each["id"] async for each in rows])
 
     with trio.fail_after(30):
         async with open_job(spec_of(tmp_path, Model())) as job, trio.open_nursery() as nursery:
@@ -218,3 +232,30 @@ def test_a_row_that_is_no_json_leaves_those_after_it_to_their_own_lines() -> Non
     again = block.wanted()
     assert again is not None
     assert again.rows == (1,)
+
+
+async def test_what_two_answers_to_one_question_cost_is_counted_twice_and_the_first_is_taken(tmp_path: Path) -> None:
+    again, first = trio.Event(), trio.Event()
+
+    class Late(Model):
+        async def generate(self, call: Call, emit: Emit | None) -> Completion:
+            if self.asked:
+                again.set()
+                await first.wait()
+                await trio.testing.wait_all_tasks_blocked(0.05)  # until it is written down
+                self.script = lambda asked: Said(rows_text(Asked(asked.rows, 7)))
+                return await super().generate(call, emit)
+            with trio.CancelScope(shield=True):  # as a thread does
+                self.asked.append(Asked((), 0))
+                await again.wait()
+                first.set()
+                return await super().generate(call, emit)
+            raise AssertionError
+
+    model = Late()
+    result = await finish(spec_of(tmp_path, model, count=5, limits={"timeout_s": 0.3}))
+    assert result.complete
+    assert len(model.answered) == 2
+    assert result.report.usage.cost_usd == pytest.approx(2 * COST_USD)
+    assert [call.ended for call in result.uncertain] == [SECOND]
+    assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0]) == row(1)

@@ -36,6 +36,9 @@ IDS_PER_BLOCK = 1 << 32
 
 T = TypeVar("T")
 
+SECOND = "another answer to the same question was there first"
+"""What becomes of a call that was given up, and answered when its question had been asked again, or the other way."""
+
 _INSERT_CALL = (
     "INSERT INTO calls (id, run, block, rows, sample, attempt, endpoint, sent_at, most_usd) VALUES (?,?,?,?,?,?,?,?,?)"
 )
@@ -195,6 +198,9 @@ class Journal:
         if expected is None:  # of a free call that nobody waited for
             return
         self.is_used = True
+        if expected.answer is not None:
+            self.ended(key, attempt, SECOND, usage, free=False)
+            return
         most_usd = None if usage.cost_usd is not None else self._tariff.most_usd(expected.request, answer.endpoint)
         statements: list[tuple[str, Any]] = [(_INSERT_ANSWER, _answer_row(expected, answer, usage, most_usd))]
         statements += [(_DELETE_CALL, (call,)) for call in expected.calls.get(attempt, ())[:1]]
