@@ -162,6 +162,7 @@ class Ended(Enum):
     ABANDONED = "abandoned"
     BUDGET = "budget"
     CLOSED = "closed"
+    LOG = "log"  # the attempt log has refused the call, or could not write its answer down
 
 
 @dataclass(slots=True, eq=False)

@@ -36,7 +36,9 @@ class Validated(BaseModel):
 
 def explain(model: type[BaseModel], exc: ValidationError, prefix: str = "") -> ConfigError:
     """The first finding of pydantic as a `ConfigError`; secrets are never shown."""
-    finding = exc.errors(include_url=False)[0]
+    findings = exc.errors(include_url=False)
+    # A misspelt name is unknown and another one missing: say the first.
+    finding = next((each for each in findings if each["type"] == "extra_forbidden"), findings[0])
     path = ".".join(str(part) for part in finding["loc"]) or model.__name__
     field = f"{prefix or model.__name__}.{path}"
     if finding["type"] == "extra_forbidden":

@@ -28,6 +28,9 @@ from synth_actors.providers.base import Call, Completion, Fault, Provider, Provi
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
 
+OF_GATEWAYS = frozenset({502, 504, *range(520, 528)})
+"""Statuses by which a gateway says that what is behind it gave no answer in time, or none that it understood."""
+
 logger = logging.getLogger("synth_actors")
 
 
@@ -166,8 +169,14 @@ class GeneratorActor(Worker[Generate]):
 
 
 def is_free(failure: Failure) -> bool:
-    """Whether a failed attempt was certainly not charged."""
-    return failure.unsent or not may_be_charged(failure.fault)
+    """Whether a failed attempt was not charged: refused before work, never sent, or answered with an error status.
+
+    Not one of a gateway, behind which the model may have gone on.
+    """
+    if failure.unsent or not may_be_charged(failure.fault):
+        return True
+    status = failure.cause.status if isinstance(failure.cause, ProviderError) else None
+    return status is not None and 500 <= status < 600 and status not in OF_GATEWAYS
 
 
 def _problem(output: Output | None, completion: Completion) -> str | None:
@@ -188,7 +197,7 @@ def _problem(output: Output | None, completion: Completion) -> str | None:
 class _Taping:
     """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
 
-    __slots__ = ("_attempt", "_line", "_now", "_router", "_texts", "begun_at", "ttft_s", "usage")
+    __slots__ = ("_attempt", "_begun", "_line", "_now", "_router", "_texts", "begun_at", "ttft_s", "usage")
 
     def __init__(
         self, attempt: Attempt, line: Line, router: Mailbox[FirstToken | Finished], now: Callable[[], float]
@@ -198,6 +207,7 @@ class _Taping:
         self._router = router
         self._now = now
         self._texts: Texts | None = None
+        self._begun = False
         self.begun_at = attempt.dispatched_at
         self.ttft_s: float | None = None
         self.usage = NO_USAGE
@@ -210,6 +220,7 @@ class _Taping:
     def begin(self) -> None:
         """The call starts: so do its deadlines."""
         attempt, line = self._attempt, self._line
+        self._begun = True
         self.begun_at = now = self._now()
         limit_s = line.attempt_timeout_s
         if attempt.streamed:
@@ -277,8 +288,10 @@ class _Taping:
     def crashed(self, exc: Exception) -> Failure:
         """Something was raised that no provider should: fails this request and nothing else."""
         text = f"{type(exc).__name__}: {text_of(exc)}"
-        if not isinstance(exc, SynthActorsError):  # that was raised on purpose, by the log
-            logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
+        if isinstance(exc, SynthActorsError):  # raised on purpose, so by the log: the endpoint has done nothing
+            unsent = not self._begun
+            return Failure(Ended.LOG, str(exc), self._line.name, self.usage, self.partial, unsent=unsent, cause=exc)
+        logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
         message = f"{self._line.name}: unexpected {text}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
 

@@ -64,7 +64,10 @@ Budget = Annotated[
     float | None, typer.Option("--budget-usd", metavar="D", parser=_decimal, help="Stop before this is passed.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated cost; make no call.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output once all rows are there.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the output when all rows are there; begin anew, but with --resume."),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where an earlier run stopped; what was answered is not asked again.")
 ]

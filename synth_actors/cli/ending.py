@@ -10,11 +10,13 @@ import typer
 
 from synth_actors.cli.dry_run import missing_keys, plan_text
 from synth_actors.cli.progress import display_for
+from synth_actors.cli.remedies import in_words_of_a_file
 from synth_actors.cli.run import Ending, run
 from synth_actors.cli.settings import check_access
 from synth_actors.cli.summary import summary
 from synth_actors.config import Endpoint, EngineConfig
-from synth_actors.datasets.jobs.beginning import EXPORT, Wish, make_room
+from synth_actors.datasets.jobs.beginning import Wish, make_room
+from synth_actors.datasets.jobs.journal_tables import EXPORT
 from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.outputs.sinks import check_target
 from synth_actors.engine import open_engine
@@ -39,7 +41,8 @@ def run_and_tell(prepared: Prepared, wish: Wish) -> int:
         raise ending.error
     if isinstance(ending.stopped_by, ConfigError) and not ending.report.valid:
         raise ending.stopped_by
-    typer.echo(summary(ending, prepared), err=True)
+    text = summary(ending, prepared)
+    typer.echo(text if prepared.short else in_words_of_a_file(text), err=True)
     if ending.result is not None and ending.result.complete and not prepared.short:
         typer.echo("\n".join(ending.result.quality.lines()), err=True)
     return exit_status(ending)
@@ -107,5 +110,6 @@ def exit_status(ending: Ending) -> int:
     if ending.stopped_by is not None:
         typer.echo(f"synth-actors: {' '.join(str(ending.stopped_by).split())}", err=True)
         return 2 if isinstance(ending.stopped_by, ConfigError) else 1
-    typer.echo(f"synth-actors: {ending.report.missing} rows are missing", err=True)
+    missing = ending.report.missing
+    typer.echo(f"synth-actors: {missing} {'row is' if missing == 1 else 'rows are'} missing", err=True)
     return 1

@@ -11,10 +11,11 @@ import typer
 from synth_actors.cli.ending import run_and_tell, show_plan
 from synth_actors.cli.remedies import in_words_of_a_file
 from synth_actors.cli.summary import cost_text, uncertain_lines
-from synth_actors.datasets.jobs.beginning import EXPORT, Wish
+from synth_actors.datasets.jobs.beginning import Wish, exported_files, is_intact
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.job_template import TEMPLATE
 from synth_actors.datasets.jobs.journal_file import Standing, read_standing
+from synth_actors.datasets.jobs.journal_tables import EXPORT
 from synth_actors.datasets.jobs.prepared import Prepared, prepare
 from synth_actors.errors import ConfigError
 from synth_actors.storage.files import is_in_use
@@ -73,9 +74,10 @@ def _lines(path: Path, prepared: Prepared, standing: Standing, changes: list[str
     done = EXPORT in standing.facts
     state = "running" if runs and not done else "changed" if changes else "complete" if done else "incomplete"
     yield f"{path}: {state}"
-    yield f"  rows       {standing.valid} of {job.count} made, to {prepared.target}"
+    yield f"  rows       {standing.made} of {job.count} made, to {prepared.target}"
     models = ", ".join(f"{count} by {model}" for model, count in standing.models.items())
-    yield f"  answers    {standing.answers} in {standing.runs} runs{': ' if models else ''}{models}"
+    runs_text = f"{standing.runs} run{'' if standing.runs == 1 else 's'}"
+    yield f"  answers    {standing.answers} in {runs_text}{': ' if models else ''}{models}"
     yield f"  cost       {cost_text(standing.usage, short=False)}{_budget(prepared)}"
     out = [call for call in standing.uncertain if runs and call.run == standing.runs and call.ended is None]
     if out:
@@ -85,10 +87,17 @@ def _lines(path: Path, prepared: Prepared, standing: Standing, changes: list[str
     yield f"  journal    {prepared.journal}{_age(prepared.journal)}"
     if changes:
         yield f"  changed    the job file asks for something else than the journal: {'; '.join(changes)}"
-    elif done and not Path(prepared.target).exists():
-        yield f"  output     is not there any more; synth-actors run {path} writes it again, and asks nothing"
-    elif not done and not runs:
+    elif done:
+        yield from _about_output(path, Path(prepared.target), standing)
+    elif not runs:
         yield f"  resume     synth-actors run {path} --resume"
+
+
+def _about_output(path: Path, output: Path, standing: Standing) -> Iterator[str]:
+    if not output.exists():
+        yield f"  output     is not there any more; synth-actors run {path} writes it again, and asks nothing"
+    elif not is_intact(output, exported_files(standing.facts)):
+        yield "  output     was changed after it was written; --resume --overwrite writes it again, and asks nothing"
 
 
 def _budget(prepared: Prepared) -> str:

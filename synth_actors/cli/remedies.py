@@ -13,13 +13,24 @@ _SETTING = re.compile(
 _BARE_CONCURRENCY = re.compile(r"\bmax_concurrency=\d+ -> (\d+)")
 
 
-_OF_FLAGS = {"-o ": "job.output: ", "under [[endpoints]] in --config": "under [[job.endpoints]]"}
+_OF_FLAGS = (
+    (r"^-o ", "job.output: "),
+    (r"\[\[endpoints\]\]( of '[^']*')? in --config", r"[[job.endpoints]]\1"),
+    (r"\[engine(\.cache)?\] in --config", "[limits]"),
+    (r"--concurrency (\d+)", r"concurrency = \1 under [job]"),
+    (r"--max-tokens (\d+)", r"max_tokens = \1 under [limits]"),
+    (r"--temperature", "temperature under [limits]"),
+    (r"--instructions", "instructions under [job]"),
+    (r"Endpoint\(api_key=\.\.\.\) or Endpoint\(api_key_env=\.\.\.\)", "api_key_env under [[job.endpoints]]"),
+    (r"Endpoint\(price=Price\(\.\.\.\)\)", "price = {...} under [[job.endpoints]]"),
+    (r"raise the budget or lower max_tokens", "raise budget_usd under [job]"),
+)
 
 
 def in_words_of_a_file(text: str) -> str:
     """`text` that names flags of `generate`, with the keys of a job file instead."""
-    for flag, key in _OF_FLAGS.items():
-        text = text.replace(flag, key)
+    for flag, key in _OF_FLAGS:
+        text = re.sub(flag, key, text)
     return text
 
 

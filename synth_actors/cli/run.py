@@ -16,7 +16,8 @@ import trio
 from synth_actors.cli.progress import Display
 from synth_actors.cli.trouble import Watch
 from synth_actors.datasets.jobs.beginning import Wish
-from synth_actors.datasets.jobs.open_job import Job, JobResult, open_prepared
+from synth_actors.datasets.jobs.job_result import JobResult
+from synth_actors.datasets.jobs.open_job import Job, open_prepared
 from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import EngineClosedError, SynthActorsError

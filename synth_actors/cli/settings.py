@@ -91,7 +91,7 @@ class Limit:
             raise ConfigError(f"{self.flag} {value}: is not valid: give {self.words}")
 
 
-COUNT = Limit("-n", 1, 10**9, "a number of rows from 1 to 1,000,000,000")
+COUNT = Limit("-n", 1, 10**9, "a number of rows from 1 up to 1,000,000,000")
 SEED = Limit("--seed", -(2**63), 2**64 - 1, "a whole number from -2**63 to 2**64 - 1")
 ROWS_PER_REQUEST = Limit("--rows-per-request", 1, 10_000, "a number from 1 to 10000")
 CONCURRENCY = Limit("--concurrency", 1, 100_000, "a number from 1 to 100000")

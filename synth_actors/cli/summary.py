@@ -50,7 +50,10 @@ def _place(ending: Ending, prepared: Prepared) -> str:
         return ""
     if result.complete:
         return f" -> {'stdout' if prepared.output is None else prepared.output}"
-    return f" -> {result.kept}" if result.kept is not None else ""
+    if result.kept is None:
+        return ""
+    of_them = "" if result.kept_rows == result.report.valid else f" ({result.kept_rows} of them)"
+    return f" -> {result.kept}{of_them}"
 
 
 def _rows(ending: Ending) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ class Step:
 
     After `delay_s` seconds either `fault` is raised, or `text` is answered in `chunks` pieces that are `gap_s` seconds
     apart.  With a fault, the first `chunks_before_fault` pieces are emitted before it, and `fault_usage` is what the
-    failed call has used.  `raises` is raised as it is, like a bug of a provider.
+    failed call has used, `status` its HTTP status.  `raises` is raised as it is, like a bug of a provider.
     """
 
     text: str = "ok"
@@ -28,6 +28,7 @@ class Step:
     usage: Usage = field(default_factory=lambda: Usage(input_tokens=10, output_tokens=5))
     fault: Fault | None = None
     message: str = "scripted"
+    status: int | None = None
     retry_after_s: float | None = None
     fault_usage: Usage = NO_USAGE
     chunks_before_fault: int = 0
@@ -80,7 +81,13 @@ class ScriptedProvider:
             emit(piece)  # type: ignore[misc]
             await trio.sleep(step.gap_s)
         if step.fault is not None:
-            raise ProviderError(step.fault, step.message, retry_after_s=step.retry_after_s, usage=step.fault_usage)
+            raise ProviderError(
+                step.fault,
+                step.message,
+                status=step.status,
+                retry_after_s=step.retry_after_s,
+                usage=step.fault_usage,
+            )
         return Completion(text=step.text, stop_reason=step.stop_reason, usage=step.usage)
 
     async def aclose(self) -> None:

@@ -113,7 +113,7 @@ def test_missing_rows_end_with_1_and_the_others_in_the_partial_file(
     assert "44 of 45 rows" in err
     assert "rows.jsonl.partial" in err
     assert "id: 0 is less than the minimum of 1" in err
-    assert "1 rows are missing" in err.splitlines()[-1]
+    assert "1 row is missing" in err.splitlines()[-1]
 
 
 def test_an_error_that_stops_everything_is_said_once_and_keeps_the_rows(

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import pytest
 
 from synth_actors.datasets.block import Ask
-from synth_actors.datasets.jobs.beginning import EXPORT, Wish, exported_files, is_intact, make_room
+from synth_actors.datasets.jobs.beginning import Wish, exported_files, is_intact, make_room
 from synth_actors.datasets.jobs.journal import Tariff
 from synth_actors.datasets.jobs.journal_file import JobChangedError, journal_of, open_journal, read_standing
+from synth_actors.datasets.jobs.journal_tables import EXPORT
 from synth_actors.datasets.outputs.sinks import FileInfo
 from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import DamagedError, LockedError
@@ -94,7 +95,7 @@ def outcome(output: Path, job: Any, wish: Wish) -> str:
         ("uncertain", OVERWRITE, "kept", "kept"),
         ("complete", Wish(), "goes on", "changed"),
         ("complete", RESUME, "goes on", "changed"),
-        ("complete", OVERWRITE, "kept", "kept"),
+        ("complete", OVERWRITE, "goes on", "kept"),
         ("complete", FORK, "kept", "kept"),
     ],
 )

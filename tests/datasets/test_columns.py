@@ -218,7 +218,7 @@ def test_what_a_function_does_wrong_is_said_before_anything_is_paid(answer: Any,
     with pytest.raises(ConfigError) as caught:
         columns(age={"python": answer})
     assert str(caught.value).startswith("columns.age: python = ")
-    assert ", row 0: " in str(caught.value)
+    assert ", row 1: " in str(caught.value)
     assert words in str(caught.value)
 
 
@@ -226,7 +226,7 @@ def test_what_a_function_does_wrong_later_names_the_row() -> None:
     made = columns(age={"python": lambda row, rng: 20 if row < 5 else None})
     assert made.fill(4, {}) == {"age": 20}
     for ask in (made.words, lambda row: made.fill(row, {})):
-        with pytest.raises(ConfigError, match=r"^columns.age: .*, row 5: null is not valid"):
+        with pytest.raises(ConfigError, match=r"^columns.age: .*, row 6: null is not valid"):
             ask(5)
 
 

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth_actors.datasets.jobs import judge
+from synth_actors.datasets.jobs.job_result import JobResult
 from synth_actors.datasets.jobs.journal_file import journal_of, read_standing
-from synth_actors.datasets.jobs.open_job import Job, JobResult, open_job
+from synth_actors.datasets.jobs.open_job import Job, open_job
 from tests.datasets.wild_server import Question, WildServer, committed, wild_job
 from tests.stepping import Step
 

@@ -16,8 +16,9 @@ from pydantic import BaseModel, Field
 from synth_actors.config import Endpoint, Price
 from synth_actors.datasets.jobs import judge
 from synth_actors.datasets.jobs.job import JobSpec
+from synth_actors.datasets.jobs.job_result import JobIncompleteError, JobResult
 from synth_actors.datasets.jobs.journal_file import JobChangedError, journal_of, read_standing
-from synth_actors.datasets.jobs.open_job import Job, JobIncompleteError, JobResult, open_job
+from synth_actors.datasets.jobs.open_job import Job, open_job
 from synth_actors.errors import BudgetExceededError, ConfigError, GenerationError
 from synth_actors.providers.base import Fault, ProviderError
 from tests.datasets.row_server import RowServer, all_right, row
@@ -125,7 +126,7 @@ async def test_whoever_leaves_early_waits_for_what_is_out_and_the_next_run_asks_
     assert read_standing(journal_of(tmp_path / "rows.jsonl")).uncertain == ()
     first = {rows[0] for rows, _ in server.asked}
     assert len(first) < 30
-    with pytest.raises(ConfigError, match=r"holds \d+ answers of an earlier run; add --resume"):
+    with pytest.raises(ConfigError, match=r"holds \d+ answers of an earlier run; go on with them by --resume"):
         await done(spec)
     result = await done(spec, resume=True)
     assert result.complete

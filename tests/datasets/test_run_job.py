@@ -18,8 +18,8 @@ import pytest
 import trio
 
 from synth_actors.config import Endpoint, Price
+from synth_actors.datasets.jobs.job_result import JobIncompleteError
 from synth_actors.datasets.jobs.journal_file import journal_of, read_standing
-from synth_actors.datasets.jobs.open_job import JobIncompleteError
 from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.errors import BudgetExceededError, ConfigError
 from tests.datasets.row_server import RowServer, all_right, row

@@ -202,7 +202,8 @@ def test_a_whole_answer_that_is_said_to_be_cut_tells_so_unless_it_is_just_json()
     [
         (
             "I cannot do that.",
-            'the answer is no JSON (expected value at line 1 column 1); asked for was {"rows": [...]}',
+            "the answer is no JSON (expected value at line 1 column 1); it begins 'I cannot do that.';"
+            ' asked for was {"rows": [...]}',
         ),
         ('"sorry"', 'no rows: the answer must be {"rows": [...]}'),
         ("12", 'no rows: the answer must be {"rows": [...]}'),

@@ -6,6 +6,8 @@ import pytest
 import trio
 
 from synth_actors import AttemptLog, EngineConfig, GenerationError, OutputInvalidError, Request, open_engine
+from synth_actors.attempt_log import FailureLog
+from synth_actors.errors import SynthActorsError
 from synth_actors.messages import WRITING_S
 from synth_actors.policy.cache_key import cache_key
 from synth_actors.providers.base import Call, Fault
@@ -154,3 +156,44 @@ async def test_a_log_that_hangs_cannot_keep_the_engine_from_closing(autojump_clo
         async with open_engine(ScriptedProvider(), EngineConfig(drain_timeout_s=1.0), attempt_log=Hanging()) as engine:
             await engine.generate("p")
     assert 50.0 <= trio.current_time() <= 50.0 + WRITING_S + 5.0
+
+
+class Forgetful(Recorder):
+    """Hears of ends, too; says on purpose that it cannot write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends: list[tuple[str, bool]] = []
+        self.full = False
+
+    async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
+        if self.full:
+            raise SynthActorsError("the disk is full")
+        await super().before_send(key, attempt, endpoint)
+
+    def ended(self, key: bytes, attempt: int, message: str, usage: Usage, *, free: bool) -> None:
+        self.ends.append((message, free))
+
+
+@pytest.mark.parametrize(("status", "free"), [(500, True), (503, True), (502, False), (504, False), (None, False)])
+async def test_it_hears_how_a_call_ended_that_brought_no_answer_and_whether_it_was_free(
+    autojump_clock: Any, status: int | None, free: bool
+) -> None:
+    log = Forgetful()
+    assert isinstance(log, FailureLog)
+    provider = log.provider(Step(fault=Fault.FAILED, status=status), Step(text="otters"))
+    async with open_engine(provider, attempt_log=log) as engine:
+        await engine.generate("p")
+    assert [was_free for _, was_free in log.ends] == [free]
+
+
+async def test_a_log_that_refuses_a_call_on_purpose_is_no_fault_of_the_endpoint() -> None:
+    log = Forgetful()
+    log.full = True
+    async with open_engine(log.provider(), attempt_log=log) as engine:
+        with pytest.raises(GenerationError, match="the disk is full") as raised:
+            await engine.generate("p")
+        line = (await engine.metrics()).router.endpoints["scripted"]
+    assert (raised.value.retryable, raised.value.attempts) == (False, 0)
+    assert (line.attempts, line.failures) == (0, {})
+    assert log.ends == [("the disk is full", True)]

@@ -63,7 +63,7 @@ def test_a_changed_job_is_refused_with_the_difference(
         ran = half.run(*flags)
         assert ran.status == 2
         assert f"rows.jsonl.journal: was begun by another job ({difference})" in ran.last
-        assert "take the change back to go on, or add --fork to begin another (this journal is kept)" in ran.last
+        assert "take the change back to go on, or begin another by --fork (fork=True; this journal is kept)" in ran.last
         assert len(ran.err.splitlines()) == 1
     assert difference in half.run(command="status").err
     assert server.asked == []

@@ -12,7 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from synth_actors.datasets.jobs.open_job import JobResult, open_job
+from synth_actors.datasets.jobs.job_result import JobResult
+from synth_actors.datasets.jobs.open_job import open_job
 from tests.jobs.scripted_job import (
     THREADS_ANSWER_WITHIN_S,
     Asked,
@@ -188,7 +189,7 @@ def test_a_row_that_never_comes_right_is_told_and_tried_again_by_each_resume(tmp
     job.write(limits={"max_attempts": 3})
     ran = job.run()
     assert ran.status == 1
-    assert ran.last == "synth-actors: 1 rows are missing"
+    assert ran.last == "synth-actors: 1 row is missing"
     assert "1: id: -7 is less than the minimum of 1" in ran.err
     assert "run it again with --resume: nothing that was answered is asked again" in ran.err
     assert "put right" not in ran.err

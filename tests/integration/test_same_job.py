@@ -63,7 +63,7 @@ def test_llmock_over_anthropic_answers_in_prose_and_the_command_says_that_no_row
     assert run.status == 1, run
     assert run.files() == {"rows.jsonl.journal"}, "what was answered was paid for"
     assert "0 of 12 rows" in run.err
-    assert "missing    12: the answer is no JSON" in run.err
+    assert ": the answer is no JSON" in run.err
     assert run.err.splitlines()[-1] == "synth-actors: 12 rows are missing"
     assert run.tokens == llmock.usage_of_all()
 

@@ -24,8 +24,9 @@ import trio
 from synth_actors.cli.app import run_command
 from synth_actors.config import Endpoint, Price
 from synth_actors.datasets.jobs.job import JobSpec
+from synth_actors.datasets.jobs.job_result import JobResult
 from synth_actors.datasets.jobs.journal_file import Standing, read_standing
-from synth_actors.datasets.jobs.open_job import JobResult, open_job
+from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
 from synth_actors.types import StopReason, Usage
 
@@ -128,7 +129,8 @@ class Model:
             self.in_flight -= 1
         answer = self.script(asked)
         if isinstance(answer, Fails):
-            raise ProviderError(FAULTS[answer.status], answer.message, status=answer.status or None)
+            status = answer.status if answer.status != 500 else None  # 500: accepted, and then the connection breaks
+            raise ProviderError(FAULTS[answer.status], answer.message, status=status or None)
         self.answered.append(asked)
         if emit is not None:
             emit(answer.text)

@@ -20,6 +20,8 @@ ROWS = "rows"
 OTHER_WRAPPERS = frozenset({"data", "records", "results"})
 """Names beside which a wrapper may hold more than its rows; under any other name the rows must be all that it holds."""
 ASKED_FOR = '{"rows": [...]}'
+SHOWN = 40
+"""Characters of an answer that a message shows."""
 NO_ROWS = f"no rows: the answer must be {ASKED_FOR}"
 REPAIRABLE_CHARS = 100_000
 """Of one answer; the rest of its broken rows is not given to json_repair, which is slow."""
@@ -70,7 +72,8 @@ def rows_in(text: str, *, cut: bool = False) -> Found:
     try:
         answer = strict_json(body)
     except ValueError as exc:
-        return _salvaged(body, cut, f"the answer is no JSON ({exc}); asked for was {ASKED_FOR}")
+        begin = f"it begins {body[:SHOWN]!r}; " if body else ""
+        return _salvaged(body, cut, f"the answer is no JSON ({exc}); {begin}asked for was {ASKED_FOR}")
     if (rows := _rows_of(answer)) is not None:
         return Found(rows, salvaged=False, problem=None)
     inner = answer.get(ROWS) if isinstance(answer, dict) else answer

@@ -181,10 +181,10 @@ def _of_python(maker: Maker) -> Made:
         try:
             value = json_value(function(row, random.Random(maker.number(row))))
         except Exception as exc:  # the user's code
-            raise ConfigError(f"{where}, row {row}: {type(exc).__name__}: {text_of(exc)}; correct it") from exc
+            raise ConfigError(f"{where}, row {row + 1}: {type(exc).__name__}: {text_of(exc)}; correct it") from exc
         problem = None if maker.place is None else maker.place.problem(value)
         if problem is not None:
-            raise ConfigError(f"{where}, row {row}: {shown(value)} is not valid: {problem}")
+            raise ConfigError(f"{where}, row {row + 1}: {shown(value)} is not valid: {problem}")
         return value
 
     draw(0)  # a wrong signature is said before anything is paid for

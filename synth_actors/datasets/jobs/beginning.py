@@ -16,6 +16,7 @@ import orjson
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
+from synth_actors.datasets.jobs.journal_tables import EXPORT
 from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.outputs.destinations import FileInfo, partial_of, real_path
 from synth_actors.datasets.outputs.sinks import Sink, open_sink
@@ -23,8 +24,6 @@ from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import LockedError, os_error
 from synth_actors.storage.files import is_in_use
 
-EXPORT = "export"
-"""The fact in a journal that all rows are there: the files with their digests."""
 GIVEN_UP = "given_up"
 """The fact that rows were given up, as often as they may be tried: the next run tries them as often again."""
 ROUNDS = "rounds"
@@ -42,6 +41,11 @@ class Wish:
     resume: bool = False
     overwrite: bool = False
     fork: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` when going on and beginning another are both asked for."""
+        if self.resume and self.fork:
+            raise ConfigError("--resume goes on with the journal, --fork begins another: give one of them")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +75,16 @@ def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish, output: Pa
         note = f"{journal}: nothing was ever written in it, so the job starts afresh"
         return Start(notes=(note,) if wish.resume else ())
     changes = differences(standing.job, identity)
-    if wish.overwrite and not wish.resume:
+    is_done = EXPORT in standing.facts and not changes
+    if wish.overwrite and not wish.resume and not is_done:  # what is complete is only written again
         return Start(notes=_replace(journal, standing))
     if changes:
         raise JobChangedError(_changed(journal, changes))
     if wish.resume or EXPORT in standing.facts or not (standing.answers or standing.uncertain):
         return Start(standing=standing)
     raise ConfigError(
-        f"{journal}: holds {standing.answers} answers of an earlier run; add --resume to go on with them, or"
-        " --overwrite to begin anew"
+        f"{journal}: holds {standing.answers} answers of an earlier run; go on with them by --resume (resume=True), or"
+        " begin anew by --overwrite (overwrite=True)"
     )
 
 
@@ -104,8 +109,8 @@ def _replace(journal: Path, standing: Standing) -> tuple[str, ...]:
 
 def _changed(journal: Path, changes: list[str]) -> str:
     return (
-        f"{journal}: was begun by another job ({'; '.join(changes)}); take the change back to go on, or add --fork to"
-        " begin another (this journal is kept)"
+        f"{journal}: was begun by another job ({'; '.join(changes)}); take the change back to go on, or begin"
+        " another by --fork (fork=True; this journal is kept)"
     )
 
 
@@ -143,7 +148,10 @@ def open_output(prepared: Prepared, wish: Wish, start: Start) -> Sink | None:
         if is_intact(output, exported_files(start.standing.facts)):
             return None
         if output.exists() and not wish.overwrite:
-            raise ConfigError(f"{output}: exists and is not what this job has written; move it, or add --overwrite")
+            raise ConfigError(
+                f"{output}: exists and is not what this job has written; move it, or write it again"
+                " from the journal by --resume --overwrite"
+            )
     return open_sink(prepared.target, prepared.making.schema, overwrite=wish.overwrite or goes_on)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -48,7 +49,8 @@ def _document(path: Path) -> dict[str, Any]:
     except OSError as exc:
         raise ConfigError(f"cannot be read ({exc.strerror}); give a job file, or write one with `init`") from None
     except ValueError as exc:  # not UTF-8, or not TOML
-        twice = "; a key is given twice, perhaps as `schema = ...` and as [job.schema]" if "verwrit" in str(exc) else ""
+        is_twice = re.search("overwrite|immutable", str(exc))
+        twice = "; a key is given twice, perhaps as `schema = ...` and as the table [job.schema]" if is_twice else ""
         raise ConfigError(f"is no TOML: {exc}{twice}") from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -21,7 +21,7 @@ from synth_actors.datasets.jobs.journal_file import Standing
 from synth_actors.datasets.jobs.journal_tables import Recorded
 from synth_actors.datasets.jobs.judge import Dedup, Judge, Judged
 from synth_actors.datasets.plan import Plan
-from synth_actors.datasets.report import RowsTally
+from synth_actors.datasets.report import RowsReport, RowsTally
 from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid
 from synth_actors.errors import SynthActorsError
 
@@ -35,6 +35,7 @@ REQUESTS_PER_PLACE = 2
 WINDOW_PER_PLACE = 4
 """Requests that may be done ahead of a slow one, per place; bounds the rows held in memory."""
 LEAST_WINDOW = 8
+STOPPED = "the job was stopped at once; what was answered is in the journal"
 ROWS_READ_AT_ONCE = 2048
 """Rows whose answers are read from the journal together."""
 
@@ -187,11 +188,14 @@ class JobRun:
             self._chunk = await self._journal.answers(number, self._chunk_end)
         return self._chunk.pop(number, [])
 
-    def count_the_rest(self) -> None:
-        """The rows that were not handed on, since the job was stopped at once, are missing."""
+    def report(self) -> RowsReport:
+        """What became of the rows that were handed on; when the job was stopped at once, of those that were made."""
         report = self.tally.report()
-        if rest := report.asked - report.valid - report.missing:
-            self.tally.gave_up(rest, DRAINED)
+        if report.valid + report.missing == report.asked:
+            return report
+        live = self.live.report()
+        missing = live.asked - live.valid
+        return replace(live, missing=missing, missing_reasons={STOPPED: missing} if missing else {})
 
     def _count(self, judged: Judged) -> None:
         block, tally = judged.block, self.tally

@@ -31,9 +31,6 @@ from synth_actors.storage.errors import WHEN_DAMAGED, DamagedError, FullError, M
 from synth_actors.storage.sqlite import Store
 from synth_actors.types import Answer, Request, Response, StopReason, Usage
 
-IDS_PER_BLOCK = 1 << 32
-"""The id of an answer is its block and then a hash of its question, so that the answers of a block stand together."""
-
 T = TypeVar("T")
 
 SECOND = "another answer to the same question was there first"
@@ -49,7 +46,7 @@ _FAIL_CALL = (
 )
 _INSERT_ANSWER = f"INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}, most_usd) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT_SETTLED = "INSERT OR REPLACE INTO settled (block, valid, missing) VALUES (?,?,?)"
-_SELECT_ANSWERS = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE id >= ? AND id < ? ORDER BY id"
+_SELECT_ANSWERS = f"SELECT {ANSWER_COLUMNS} FROM answers WHERE block >= ? AND block < ? ORDER BY block"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +236,7 @@ class Journal:
         def ask(connection: Connection) -> dict[int, list[Recorded]]:
             found: dict[int, list[Recorded]] = {}
             # Closed, since a cursor that an exception holds keeps the log from being moved into the database.
-            bounds = (first * IDS_PER_BLOCK, after * IDS_PER_BLOCK)
+            bounds = (first, after)
             try:
                 with closing(connection.execute(_SELECT_ANSWERS, bounds)) as rows:
                     for block, recorded in map(_recorded, rows):
@@ -275,14 +272,13 @@ def facts_of(connection: Connection) -> Mapping[str, str]:
 def _answer_row(expected: _Expected, answer: Answer, usage: Usage, most_usd: float | None) -> tuple[Any, ...]:
     text = answer.text.encode("utf-8", "surrogatepass")
     rows, sample = rows_text(expected.ask.rows), expected.ask.sample
-    number = expected.block * IDS_PER_BLOCK + zlib.crc32(f"{rows}/{sample}".encode())
     packed = lambda: zlib.compress(text, 1)  # noqa: E731  (called in the writer's thread; its checksum guards the text)
     given = (answer.endpoint, answer.model, answer.stop_reason, packed, time.time())
-    return (number, rows, sample, *given, *usage_row(usage), most_usd)
+    return (expected.block, rows, sample, *given, *usage_row(usage), most_usd)
 
 
 def _recorded(row: tuple[Any, ...]) -> tuple[int, Recorded]:
-    number, rows, sample, endpoint, model, stop_reason, packed, _received_at, *usage = row
+    block, rows, sample, endpoint, model, stop_reason, packed, _received_at, *usage = row
     text = zlib.decompress(packed).decode("utf-8", "surrogatepass")
     recorded = Recorded(rows_of_text(rows), sample, text, stop_reason, endpoint, model, usage_of(usage))
-    return number // IDS_PER_BLOCK, recorded
+    return block, recorded

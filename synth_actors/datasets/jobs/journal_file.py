@@ -17,14 +17,13 @@ import orjson
 
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.journal import (
-    IDS_PER_BLOCK,
     Journal,
     Tariff,
     facts_of,
     uncertain_calls,
     with_fork,
 )
-from synth_actors.datasets.jobs.journal_tables import FORMAT, UncertainCall, usage_of
+from synth_actors.datasets.jobs.journal_tables import EXPORT, FORMAT, UncertainCall, usage_of
 from synth_actors.errors import ConfigError
 from synth_actors.scopes import whole_context
 from synth_actors.storage.errors import EmptyError
@@ -37,7 +36,7 @@ COMPANIONS = ("-wal", "-shm", "-journal", "-reserve", "-lock")
 
 
 _SETTLED = "SELECT block FROM settled WHERE missing = 0"
-_BEGUN = f"SELECT DISTINCT id / {IDS_PER_BLOCK} AS block FROM answers WHERE block NOT IN ({_SETTLED})"
+_BEGUN = f"SELECT DISTINCT block FROM answers WHERE block NOT IN ({_SETTLED})"
 
 _MODELS = "SELECT endpoint, model, count(*) FROM answers GROUP BY endpoint, model ORDER BY endpoint, model"
 
@@ -51,8 +50,9 @@ class Standing:
     """What a journal says of its job.
 
     `job` is the identity of the job that began it, None in a new journal.  `settled` are the blocks of which no row
-    is missing, with `valid` rows in them; `begun` are those that have some answers and want more.  `models` counts the
-    answers of each, `usage` sums what is known to be used, `uncertain` are the calls whose answer never came.
+    is missing, with `valid` rows in them; `begun` are those that have some answers and want more.  `made` counts the
+    valid rows of all blocks that were asked as often as they may be.  `models` counts the answers of each, `usage` sums
+    what is known to be used, `uncertain` are the calls whose answer never came.
     `answers_usd` is what the answers cost, those whose cost nobody told at their most.
     """
 
@@ -61,6 +61,7 @@ class Standing:
     settled: Sequence[int]
     begun: frozenset[int]
     valid: int
+    made: int
     answers: int
     calls: int
     runs: int
@@ -86,6 +87,7 @@ NEVER_BEGUN = Standing(
     settled=(),
     begun=frozenset(),
     valid=0,
+    made=0,
     answers=0,
     calls=0,
     runs=0,
@@ -131,8 +133,10 @@ async def open_journal(
         before = await store.read(standing)
         if before.job is not None:
             _check_same(path, before.job, identity)
-        run = before.runs + 1
-        await _begin_run(store, run, identity, is_new=before.job is None)
+        run = before.runs
+        if EXPORT not in before.facts:  # else nothing will be asked
+            run += 1
+            await _begin_run(store, run, identity, is_new=before.job is None)
         yield Journal(store, tariff, run=run, next_call=before.calls + 1), before
 
 
@@ -172,6 +176,7 @@ def standing(connection: Connection, *, blocks: bool = True) -> Standing:
         settled=[block for (block,) in connection.execute(_SETTLED)] if blocks else (),
         begun=frozenset(block for (block,) in connection.execute(_BEGUN)) if blocks else frozenset(),
         valid=_number(connection, "SELECT coalesce(sum(valid), 0) FROM settled WHERE missing = 0"),
+        made=_number(connection, "SELECT coalesce(sum(valid), 0) FROM settled"),
         answers=_number(connection, "SELECT count(*) FROM answers"),
         calls=_number(connection, "SELECT coalesce(max(id), 0) FROM calls"),
         runs=_number(connection, "SELECT coalesce(max(number), 0) FROM runs"),

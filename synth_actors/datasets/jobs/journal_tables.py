@@ -9,8 +9,11 @@ from typing import Any
 from synth_actors.storage.opening import Format
 from synth_actors.types import StopReason, Usage
 
+EXPORT = "export"
+"""The fact in a journal that all rows are there: the files with their digests."""
+
 _USAGE = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd"
-ANSWER_COLUMNS = f"id, rows, sample, endpoint, model, stop_reason, text, received_at, {_USAGE}"
+ANSWER_COLUMNS = f"block, rows, sample, endpoint, model, stop_reason, text, received_at, {_USAGE}"
 """Beside these, `most_usd` is what an answer cost at most, where nobody told what it cost."""
 
 _TABLES = """
@@ -22,18 +25,19 @@ CREATE TABLE calls (
     input_tokens INTEGER, output_tokens INTEGER, cache_read_tokens INTEGER, cache_write_tokens INTEGER, cost_usd REAL
 );
 CREATE TABLE answers (
-    id INTEGER PRIMARY KEY, rows TEXT NOT NULL, sample INTEGER NOT NULL, endpoint TEXT NOT NULL,
+    block INTEGER NOT NULL, rows TEXT NOT NULL, sample INTEGER NOT NULL, endpoint TEXT NOT NULL,
     model TEXT NOT NULL, stop_reason TEXT NOT NULL, text BLOB NOT NULL,
     received_at REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
-    cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_usd REAL, most_usd REAL
-);
+    cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_usd REAL, most_usd REAL,
+    PRIMARY KEY (block, rows, sample)
+) WITHOUT ROWID;
 CREATE TABLE settled (block INTEGER PRIMARY KEY, valid INTEGER NOT NULL, missing INTEGER NOT NULL);
 """
 
 FORMAT = Format(
     what="journal",
     application_id=0x53594A4C,  # "SYJL"
-    version=2,
+    version=1,
     script=tuple(statement.strip() for statement in _TABLES.split(";") if statement.strip()),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ import orjson
 import trio
 
 from synth_actors.datasets.jobs.beginning import (
-    EXPORT,
     GIVEN_UP,
     Start,
     Wish,
@@ -27,10 +26,11 @@ from synth_actors.datasets.jobs.beginning import (
     rounds_of,
 )
 from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, output_error, write_whole
+from synth_actors.datasets.jobs.job_result import JobResult
 from synth_actors.datasets.jobs.job_run import JobRun
 from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import Standing, closing_standing, open_journal, read_standing, remove
-from synth_actors.datasets.jobs.journal_tables import UncertainCall
+from synth_actors.datasets.jobs.journal_tables import EXPORT
 from synth_actors.datasets.jobs.prepared import Prepared, prepare
 from synth_actors.datasets.outputs.sinks import FileInfo, Sink
 from synth_actors.datasets.quality.quality import Quality
@@ -48,51 +48,6 @@ if TYPE_CHECKING:
 
 CLOSING_S = 2.0
 """How long the last figures of the engine are waited for."""
-
-
-class JobIncompleteError(SynthActorsError):
-    """Rows are missing and nothing else went wrong; `result` says how many, and why.  The job can be resumed."""
-
-    def __init__(self, message: str, result: JobResult) -> None:
-        super().__init__(message)
-        self.result = result
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
-    """What became of a job.
-
-    `report` counts rows, `quality` looks at them.  `output` is the file or folder when it is there, `kept` where the
-    rows stand when some are missing.  `uncertain` are the calls whose answer never arrived, over all runs: they may be
-    on the bill beside `report.usage`.  `left_out` counts rows of which the output could not hold some key.  `error` is
-    what stopped the job.
-    """
-
-    report: RowsReport
-    quality: QualityReport
-    output: Path | None
-    files: tuple[FileInfo, ...]
-    manifest: Path | None
-    kept: Path | None
-    journal: Path
-    uncertain: tuple[UncertainCall, ...]
-    error: SynthActorsError | OSError | None
-    left_out: int
-    elapsed_s: float
-
-    @property
-    def complete(self) -> bool:
-        """Whether all rows are there, and in the output."""
-        return self.report.complete and self.error is None and bool(self.files)
-
-    def raise_for_missing(self) -> None:
-        """Raise what stopped the job, or `JobIncompleteError` when rows are missing; nothing when it is complete."""
-        if self.error is not None:
-            raise self.error
-        if not self.complete:
-            missing = f"{self.report.missing} of {self.report.asked} rows are missing"
-            what = missing if self.report.missing else "all rows are made, but the job was stopped before its output"
-            raise JobIncompleteError(f"{what}; run the job again with resume=True", self)
 
 
 class JobRows(trio.abc.ReceiveChannel[Any]):
@@ -272,8 +227,7 @@ class Job:
         after, problem = await self._last_look()
         error = error or problem
         self._is_empty = after.is_empty and after is not self.before  # which says nothing of this run
-        self._run.count_the_rest()
-        report = replace(self._run.tally.report(), usage=after.usage)
+        report = replace(self._run.report(), usage=after.usage)
         quality = self._quality.report()
         output = self._prepared.output if self._done else None
         manifest = None
@@ -288,6 +242,7 @@ class Job:
             files=self._done,
             manifest=manifest,
             kept=kept,
+            kept_rows=0 if self._sink is None or kept is None else self._sink.rows,
             journal=self._prepared.journal,
             uncertain=after.uncertain,
             error=error,
@@ -303,7 +258,8 @@ class Job:
         problem: StorageError | None = None
         try:
             if self._journal.broken is None:
-                await self._journal.end_run("complete" if self._done else "incomplete")
+                if EXPORT not in self.before.facts:
+                    await self._journal.end_run("complete" if self._done else "incomplete")
                 if self._run.gave_up:
                     await self._journal.note(**{GIVEN_UP: str(self._run.tally.missing)})
         except StorageError as exc:
@@ -319,6 +275,8 @@ class Job:
         if output is None or self._prepared.short:
             return None
         path = manifest_of(output)
+        if self._sink is None and path.exists():  # nothing was written anew
+            return path
         facts = self._prepared.facts(self._done, report, quality, after)
         write_whole(path, manifest_text(output, self._done, facts))
         return path

@@ -119,6 +119,8 @@ def prepare(spec: JobSpec | Mapping[str, Any] | str | Path) -> Prepared:
         spec = load_job(Path(spec))
     elif isinstance(spec, Mapping):
         spec = JobSpec(**spec)
+    if not isinstance(spec, JobSpec):
+        raise ConfigError(f"job {spec!r}: give the path of a job file, a JobSpec, or its fields as a dict")
     if spec.target is None:
         raise ConfigError('job.output: is missing; give a file such as output = "rows.jsonl"')
     return prepared_of(spec, spec.target, journal_of(Path(spec.target)))

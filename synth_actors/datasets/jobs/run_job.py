@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from synth_actors.datasets.jobs.open_job import Job, JobResult, open_job
+from synth_actors.datasets.jobs.job_result import JobResult
+from synth_actors.datasets.jobs.open_job import Job, open_job
 from synth_actors.errors import ConfigError
 
 if TYPE_CHECKING:
     from synth_actors.datasets.jobs.job import JobSpec
 
+STOPPED = "the job was stopped; run it again with resume=True, and nothing that was answered is asked again"
 LOOK_EVERY_S = 0.2
 """How often the waiting thread looks up; on Windows a signal is seen only then."""
 
@@ -114,7 +116,7 @@ class _Running:
             raise self._error
         result = None if self._job is None else self._job.result
         if self.interrupts and (result is None or not result.complete):
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(STOPPED)
         assert result is not None
         result.raise_for_missing()
         return result

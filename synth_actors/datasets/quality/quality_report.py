@@ -233,7 +233,9 @@ def _listed(values: tuple[str, ...]) -> str:
 def _number(value: float) -> str:
     if abs(value) >= 1e15:
         return f"{value:.4g}"
-    if value == int(value) or abs(value) >= 1e4:
+    if abs(value) < 1e4 and value == int(value):  # years have no commas
+        return f"{value:.0f}"
+    if abs(value) >= 1e4:
         return f"{value:,.0f}"
     return f"{value:,.4g}"
 
