@@ -309,6 +309,8 @@ def open_job(
         JobChangedError: the journal was begun by another job.
         StorageError: the journal is damaged, in use, or cannot be written.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise ConfigError("open_job: runs under trio; a script, a notebook or an asyncio program calls run_job")
     return open_prepared(prepare(spec), Wish(resume=resume, overwrite=overwrite, fork=fork))
 
 
