@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,13 @@ from synth_actors.datasets.answers.salvage import rows_in
 from synth_actors.datasets.asker import DRAINED
 from synth_actors.datasets.block import Block
 from synth_actors.datasets.jobs.journal import SECOND
+from synth_actors.datasets.jobs.journal_file import remove, set_aside
 from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.datasets.row_schema import Valid
 from synth_actors.errors import BudgetExceededError, ConfigError
 from synth_actors.providers.base import Call, Completion, Emit
-from synth_actors.storage.errors import DamagedError
+from synth_actors.storage.errors import DamagedError, LockedError
 from synth_actors.types import Usage
 from tests.jobs.scripted_job import (
     COST_USD,
@@ -259,3 +261,19 @@ async def test_what_two_answers_to_one_question_cost_is_counted_twice_and_the_fi
     assert result.report.usage.cost_usd == pytest.approx(2 * COST_USD)
     assert [call.ended for call in result.uncertain] == [SECOND]
     assert json.loads((tmp_path / "rows.jsonl").read_text().splitlines()[0]) == row(1)
+
+
+@pytest.mark.parametrize("other", [remove, set_aside])
+async def test_a_journal_that_a_run_uses_is_neither_removed_nor_renamed(
+    other: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """As by a run with --overwrite or --fork that had looked a moment before this one began."""
+    journal = tmp_path / "rows.jsonl.journal"
+    async with open_job(spec_of(tmp_path, Model())) as job:
+        with pytest.raises(LockedError):
+            other(journal)
+        assert (await job.finish()).complete
+    assert standing_of(tmp_path).answers == 12
+    other(journal)
+    assert not journal.exists()
+    assert not journal.with_name("rows.jsonl.journal-lock").exists()

@@ -6,8 +6,8 @@ The journal of OUTPUT is OUTPUT.journal.  It holds the job that began it: anothe
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from sqlite3 import Connection
@@ -27,12 +27,13 @@ from synth_actors.datasets.jobs.journal_tables import EXPORT, FORMAT, UncertainC
 from synth_actors.errors import ConfigError
 from synth_actors.scopes import whole_context
 from synth_actors.storage.errors import EmptyError
+from synth_actors.storage.files import Lock, real
 from synth_actors.storage.opening import Durability, fold_log, read_store
 from synth_actors.storage.sqlite import Store, open_store
 from synth_actors.types import NO_USAGE, Usage
 
-COMPANIONS = ("-wal", "-shm", "-journal", "-reserve", "-lock")
-"""What may stand beside the file of a journal."""
+COMPANIONS = ("-wal", "-shm", "-journal", "-reserve")
+"""What may stand beside the file of a journal, and goes with it; its lock goes when it is given back."""
 
 
 _SETTLED = "SELECT block FROM settled WHERE missing = 0"
@@ -192,7 +193,16 @@ def _number(connection: Connection, sql: str) -> int:
 
 
 def set_aside(journal: Path, *others: Path) -> tuple[Path, ...]:
-    """Rename a journal, with what stands beside it, and `others` to the first free `.1`, `.2`, ...; their new paths."""
+    """Rename a journal, with what stands beside it, and `others` to the first free `.1`, `.2`, ...; their new paths.
+
+    Raises:
+        LockedError: another run has begun to use it; nothing was renamed.
+    """
+    with _alone(journal):
+        return _set_aside(journal, others)
+
+
+def _set_aside(journal: Path, others: Sequence[Path]) -> tuple[Path, ...]:
     number = 1
     while any(_numbered(path, number).exists() for path in (journal, *others)):
         number += 1
@@ -208,6 +218,21 @@ def _numbered(path: Path, number: int) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Delete a journal and what stands beside it."""
-    for companion in ("", *COMPANIONS):
-        path.with_name(path.name + companion).unlink(missing_ok=True)
+    """Delete a journal and what stands beside it.
+
+    Raises:
+        LockedError: another run has begun to use it; nothing was deleted.
+    """
+    with _alone(path):
+        for companion in ("", *COMPANIONS):
+            path.with_name(path.name + companion).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(journal: Path) -> Iterator[None]:
+    """Nobody else has the journal: else its run would go on writing into a file without a name."""
+    lock = Lock(real(journal), what=FORMAT.what, exclusive=True)
+    try:
+        yield
+    finally:
+        lock.release()

@@ -40,7 +40,7 @@ from synth_actors.engine import Engine, open_engine
 from synth_actors.errors import ConfigError, EngineClosedError, SynthActorsError
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.snapshot import Snapshot
-from synth_actors.storage.errors import StorageError
+from synth_actors.storage.errors import LockedError, StorageError
 
 if TYPE_CHECKING:
     from synth_actors.datasets.jobs.job import JobSpec
@@ -341,7 +341,8 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
         if sink is not None and (job is None or not job.has_let_go):
             sink.keep()
         if _leaves_nothing(prepared, start, job):
-            remove(prepared.journal)
+            with suppress(LockedError):  # another run has begun meanwhile
+                remove(prepared.journal)
 
 
 def _leaves_nothing(prepared: Prepared, start: Start, job: Job | None) -> bool:
