@@ -277,3 +277,17 @@ async def test_a_journal_that_a_run_uses_is_neither_removed_nor_renamed(
     other(journal)
     assert not journal.exists()
     assert not journal.with_name("rows.jsonl.journal-lock").exists()
+
+
+async def test_a_manifest_of_an_earlier_output_is_replaced_though_the_new_one_was_there_already(tmp_path: Path) -> None:
+    """As after a run with --overwrite that was killed between its output and its manifest."""
+    await finish(spec_of(tmp_path, Model(), count=5))
+    manifest = tmp_path / "manifest.json"
+    earlier = manifest.read_bytes()
+    result = await finish(spec_of(tmp_path, Model(), count=5, seed=1), overwrite=True)
+    assert result.complete
+    written = manifest.read_bytes()
+    assert json.loads(written)["seed"] == 1
+    manifest.write_bytes(earlier)
+    assert (await finish(spec_of(tmp_path, Model(), count=5, seed=1))).complete
+    assert json.loads(manifest.read_bytes())["seed"] == 1

@@ -24,6 +24,8 @@ from synth_actors.errors import SynthActorsError
 from synth_actors.storage.errors import os_error
 
 MANIFEST = "manifest.json"
+WHICH = ("digest", "schema", "count", "seed", "job", "columns", "dedup", "limits")
+"""The facts that say which job it was, and which rows."""
 
 
 class Export:
@@ -79,13 +81,23 @@ def manifest_of(output: Path) -> Path:
 
 
 def _is_about(manifest: Path, output: Path) -> bool:
+    found = _read(manifest)
+    return not manifest.exists() or ("synth_actors" in found and found.get("output") == output.name)
+
+
+def tells_of(manifest: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether a manifest is there that tells of this job and these files, and not of what stood there before."""
+    found = _read(manifest)
+    return all(name in found and found[name] == facts[name] for name in WHICH)
+
+
+def _read(manifest: Path) -> Mapping[str, Any]:
+    """What stands in it; nothing when it is not there or no manifest."""
     try:
         found = orjson.loads(manifest.read_bytes())
-    except FileNotFoundError:
-        return True
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "synth_actors" in found and found.get("output") == output.name
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def manifest_text(output: Path, files: tuple[FileInfo, ...], facts: Mapping[str, Any]) -> bytes:

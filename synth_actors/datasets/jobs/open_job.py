@@ -25,7 +25,7 @@ from synth_actors.datasets.jobs.beginning import (
     open_output,
     rounds_of,
 )
-from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, output_error, write_whole
+from synth_actors.datasets.jobs.export import Export, manifest_of, manifest_text, output_error, tells_of, write_whole
 from synth_actors.datasets.jobs.job_result import JobResult
 from synth_actors.datasets.jobs.job_run import JobRun
 from synth_actors.datasets.jobs.journal import Journal
@@ -275,9 +275,9 @@ class Job:
         if output is None or self._prepared.short:
             return None
         path = manifest_of(output)
-        if self._sink is None and path.exists():  # nothing was written anew
-            return path
         facts = self._prepared.facts(self._done, report, quality, after)
+        if self._sink is None and tells_of(path, facts):  # nothing was written anew
+            return path
         write_whole(path, manifest_text(output, self._done, facts))
         return path
 
