@@ -69,7 +69,7 @@ def written_in(journal: Path) -> Written:
         return Written({}, {}, None)
 
     def ask(connection: Connection) -> Written:
-        answers = connection.execute("SELECT rows, sample, text, * FROM answers").fetchall()
+        answers = connection.execute("SELECT rows, sample, text, *, cost_usd FROM answers").fetchall()
         calls = connection.execute("SELECT id, run, rows, sample, most_usd, * FROM calls").fetchall()
         by_question = {(numbers(rows), sample): row for rows, sample, *row in answers}
         assert len(by_question) == len(answers)

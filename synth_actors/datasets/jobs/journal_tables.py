@@ -30,7 +30,7 @@ CREATE TABLE answers (
     received_at REAL NOT NULL, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
     cache_read_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, cost_usd REAL, most_usd REAL,
     PRIMARY KEY (block, rows, sample)
-) WITHOUT ROWID;
+);
 CREATE TABLE settled (block INTEGER PRIMARY KEY, valid INTEGER NOT NULL, missing INTEGER NOT NULL);
 """
 
