@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,8 @@ from synth_actors.datasets.answers.salvage import rows_in
 from synth_actors.datasets.asker import DRAINED
 from synth_actors.datasets.block import Block
 from synth_actors.datasets.jobs.journal import SECOND
-from synth_actors.datasets.jobs.journal_file import remove, set_aside
+from synth_actors.datasets.jobs.journal_file import remove, set_aside, standing
+from synth_actors.datasets.jobs.journal_tables import FORMAT
 from synth_actors.datasets.jobs.open_job import open_job
 from synth_actors.datasets.jobs.run_job import run_job
 from synth_actors.datasets.row_schema import Valid
@@ -291,3 +294,18 @@ async def test_a_manifest_of_an_earlier_output_is_replaced_though_the_new_one_wa
     manifest.write_bytes(earlier)
     assert (await finish(spec_of(tmp_path, Model(), count=5, seed=1))).complete
     assert json.loads(manifest.read_bytes())["seed"] == 1
+
+
+def test_what_was_spent_does_not_depend_on_the_order_in_which_answers_came() -> None:
+    costs = [0.1 * number for number in range(1, 200)]
+    usd = []
+    for order in (costs, costs[::-1]):
+        with closing(sqlite3.connect(":memory:")) as connection:
+            for statement in FORMAT.script:
+                connection.execute(statement)
+            for cost_usd in order:
+                values = (int(cost_usd * 1000), "1", 0, "e", "m", "end", b"", 0.0, 1, 1, 0, 0, cost_usd, None)
+                connection.execute(f"INSERT INTO answers VALUES ({','.join('?' * len(values))})", values)
+            usd.append(standing(connection).usage.cost_usd)
+    assert sum(costs) != sum(costs[::-1])
+    assert usd[0] == usd[1]

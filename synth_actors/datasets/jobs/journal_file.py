@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from math import fsum
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -169,8 +170,10 @@ def standing(connection: Connection, *, blocks: bool = True) -> Standing:
     sums = "sum(input_tokens), sum(output_tokens), sum(cache_read_tokens), sum(cache_write_tokens)"
     usage = NO_USAGE
     for table, priced in (("answers", "count(*) = count(cost_usd)"), ("calls", "1")):
-        row = connection.execute(f"SELECT {sums}, iif({priced}, total(cost_usd), NULL) FROM {table}").fetchone()
-        usage = usage + usage_of(row)
+        *tokens, is_known = connection.execute(f"SELECT {sums}, {priced} FROM {table}").fetchone()
+        costs = connection.execute(f"SELECT cost_usd FROM {table} WHERE cost_usd IS NOT NULL")
+        # Summed exactly, so that the cost in a manifest does not depend on the order in which answers came.
+        usage = usage + usage_of((*tokens, fsum(cost for (cost,) in costs) if is_known else None))
     return Standing(
         job=None if job is None else orjson.loads(job),
         facts=facts,
