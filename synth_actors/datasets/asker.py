@@ -148,7 +148,7 @@ class Asker:
         """Ask for what block `number` wants until it wants nothing more; else the reason why not."""
         try:
             return await self._settle(number, block)
-        except ConfigError as exc:  # a function of the user's that makes a column
+        except SynthActorsError as exc:  # a function of the user's that makes a column; an engine that has ended
             self.stop(exc)
             return str(exc)
 

@@ -104,8 +104,8 @@ drain_timeout_s = 1
     rows = job.rows_job()
     assert (rows.count, rows.rows_per_request, rows.seed, rows.max_tokens) == (10, 5, -5, 500)
     assert (rows.temperature, rows.max_attempts, rows.instructions) == (0.5, 2, "Customers of a shop")
-    engine = job.engine_config(spent_usd=0.5)
-    assert (engine.max_concurrency, engine.budget_usd, engine.timeout_s, engine.outage_patience_s) == (3, 1.5, 60, 5)
+    engine = job.engine_config()
+    assert (engine.max_concurrency, engine.budget_usd, engine.timeout_s, engine.outage_patience_s) == (3, 2.0, 60, 5)
     assert (engine.memory_limit_bytes, engine.drain_timeout_s) == (300_000_000, 1)
     limits = [
         (each.name, each.requests_per_minute, each.input_tokens_per_minute, each.output_tokens_per_minute)
@@ -286,13 +286,6 @@ def test_no_key_is_shown() -> None:
         with pytest.raises(ConfigError) as caught:
             JobSpec(schema=SCHEMA, count=1, endpoints=[{**table, **wrong}])
         assert "secret" not in str(caught.value)
-
-
-def test_nothing_left_of_the_budget_is_said() -> None:
-    job = JobSpec(schema=SCHEMA, count=1, budget_usd=2.0)
-    assert job.engine_config(1.5).budget_usd == 0.5
-    with pytest.raises(ConfigError, match=r"job.budget_usd: 2.0 is spent \(\$2.1000 so far\); give more"):
-        job.engine_config(2.1)
 
 
 @pytest.mark.parametrize(

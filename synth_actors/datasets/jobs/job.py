@@ -136,19 +136,12 @@ class JobSpec(_WithSchema):
         """The endpoints, with the limits per minute that they have not set themselves."""
         return tuple(map(self._limited, self._endpoints))
 
-    def engine_config(self, spent_usd: float = 0.0) -> EngineConfig:
-        """How the engine of a job runs that has spent so many US dollars already; the journal is its cache.
-
-        Raises:
-            ConfigError: nothing is left of the budget.
-        """
-        left = None if self.budget_usd is None else self.budget_usd - spent_usd
-        if left is not None and left <= 0.0:
-            raise ConfigError(f"job.budget_usd: {self.budget_usd} is spent (${spent_usd:.4f} so far); give more")
+    def engine_config(self) -> EngineConfig:
+        """How the engine of a job runs; the journal is its cache."""
         return EngineConfig(
             max_concurrency=self.concurrency or usual_concurrency(self._endpoints),
             cache=CacheConfig(enabled=False),
-            budget_usd=left,
+            budget_usd=self.budget_usd,
             memory_limit_bytes=self.limits.memory_limit_bytes,
             timeout_s=self.limits.timeout_s,
             outage_patience_s=self.limits.outage_patience_s,

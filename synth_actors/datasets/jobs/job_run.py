@@ -23,6 +23,7 @@ from synth_actors.datasets.jobs.judge import Dedup, Judge, Judged
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.report import RowsReport, RowsTally
 from synth_actors.datasets.row_schema import Invalid, RowSchema, Valid
+from synth_actors.datasets.rows import LEAST_WINDOW, REQUESTS_PER_PLACE, WINDOW_PER_PLACE
 from synth_actors.errors import SynthActorsError
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from synth_actors.datasets.jobs.export import Export
     from synth_actors.engine import Engine
 
-REQUESTS_PER_PLACE = 2
-"""Requests at once per place of the engine: one that waits before it tries again must not leave its place empty."""
-WINDOW_PER_PLACE = 4
-"""Requests that may be done ahead of a slow one, per place; bounds the rows held in memory."""
-LEAST_WINDOW = 8
 STOPPED = "the job was stopped at once; what was answered is in the journal"
 ROWS_READ_AT_ONCE = 2048
 """Rows whose answers are read from the journal together."""

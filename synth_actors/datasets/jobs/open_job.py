@@ -103,6 +103,7 @@ class Job:
         self._sink = sink
         places = prepared.config.max_concurrency
         self._run = JobRun(prepared.making, journal, before, engine=engine, places=places, rounds=rounds)
+        self.before = replace(before, settled=(), begun=frozenset())  # the run has them; they are as long as the job
         self._quality = Quality(prepared.making.schema.json_schema)
         self._start = trio.Event()
         self._ended = trio.Event()
@@ -220,7 +221,7 @@ class Job:
 
     async def _end(self, error: SynthActorsError | OSError | None) -> None:
         self._has_let_go = True
-        kept = _kept(self._sink) if self._sink is not None and not self._done else None
+        kept = None if self._sink is None or self._done else await trio.to_thread.run_sync(_kept, self._sink)
         if self.engine is not None:
             with trio.move_on_after(CLOSING_S), suppress(EngineClosedError):
                 self.snapshot = await self.engine.metrics()
@@ -232,7 +233,8 @@ class Job:
         output = self._prepared.output if self._done else None
         manifest = None
         try:
-            manifest = self._manifest(output, report, quality, after)
+            if problem is None:  # else what the journal says is not known
+                manifest = self._manifest(output, report, quality, after)
         except OSError as exc:
             error = error or output_error(exc, output)
         self._result = JobResult(

@@ -132,4 +132,5 @@ def _interrupts(running: _Running) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if before is not None:  # else a host that is not Python has set it
+            signal.signal(signal.SIGINT, before)
