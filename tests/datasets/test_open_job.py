@@ -272,6 +272,7 @@ async def test_another_job_is_refused_and_a_fork_begins_it_beside(tmp_path: Path
 async def test_a_fork_that_is_refused_leaves_everything_where_it_was(tmp_path: Path) -> None:
     server = RowServer()
     await done(job_of(server, tmp_path))
+    (tmp_path / "rows.jsonl").write_text("somebody's")
     before = files(tmp_path)
     with pytest.raises(ConfigError, match="exists"):
         await done(job_of(server, tmp_path, seed=1), fork=True)

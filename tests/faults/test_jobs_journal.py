@@ -95,6 +95,7 @@ def test_a_second_fork_keeps_the_first_ones_files(half: JobFolder, server: Serve
 
 def test_a_fork_of_a_complete_job_touches_nothing_before_it_may_replace_the_output(half: JobFolder) -> None:
     assert half.run("--resume").status == 0
+    half.output.write_text("somebody's")
     before = half.files()
     ran = half.run("--fork")
     assert ran.status == 2

@@ -60,3 +60,24 @@ def test_a_complete_job_is_written_again_and_never_asked_again(tmp_path: Path) -
     assert len(server.asked) == 4
     assert read_standing(journal_of(output)).runs == 1
     assert json.loads((tmp_path / "manifest.json").read_bytes())["runs"] == 1
+
+
+def test_a_fork_of_a_complete_job_keeps_all_that_it_has_made(tmp_path: Path) -> None:
+    server, output = RowServer(), tmp_path / "rows.jsonl"
+    run_job(job_of(server, tmp_path))
+    first, manifest = output.read_bytes(), (tmp_path / "manifest.json").read_bytes()
+    assert run_job(job_of(server, tmp_path, count=6), fork=True).complete
+    assert len(output.read_bytes().splitlines()) == 6
+    assert (tmp_path / "rows.jsonl.1").read_bytes() == first
+    assert (tmp_path / "manifest.json.1").read_bytes() == manifest
+    assert read_standing(tmp_path / "rows.jsonl.journal.1").answers == 4
+
+
+def test_a_fork_does_not_touch_an_output_that_somebody_changed(tmp_path: Path) -> None:
+    server, output = RowServer(), tmp_path / "rows.jsonl"
+    run_job(job_of(server, tmp_path))
+    output.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="exists; give another output, or add --overwrite"):
+        run_job(job_of(server, tmp_path, count=6), fork=True)
+    assert output.read_bytes() == b"mine"
+    assert read_standing(journal_of(output)).answers == 4

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from synth_actors.datasets.jobs.export import manifest_of
 from synth_actors.datasets.jobs.job_identity import differences
 from synth_actors.datasets.jobs.journal import Journal
 from synth_actors.datasets.jobs.journal_file import JobChangedError, Standing, read_standing, remove, set_aside
@@ -21,7 +22,7 @@ from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.outputs.destinations import FileInfo, partial_of, real_path
 from synth_actors.datasets.outputs.sinks import Sink, open_sink
 from synth_actors.errors import ConfigError
-from synth_actors.storage.errors import LockedError, os_error
+from synth_actors.storage.errors import LockedError, StorageError, os_error
 from synth_actors.storage.files import is_in_use
 
 GIVEN_UP = "given_up"
@@ -35,7 +36,7 @@ class Wish:
     """What is to happen with what earlier runs have left.
 
     `resume`: go on with their journal.  `overwrite`: the output may be replaced, and without `resume` the journal too.
-    `fork`: set their journal aside and begin another.
+    `fork`: set their journal aside, and what it has made, and begin another.
     """
 
     resume: bool = False
@@ -89,15 +90,25 @@ def make_room(journal: Path, identity: Mapping[str, Any], wish: Wish, output: Pa
 
 
 def _fork(journal: Path, output: Path | None, wish: Wish) -> str:
-    """What was set aside: the rows, too, since a damaged journal may hold fewer of them."""
+    """What was set aside: the rows, too, since a damaged journal may hold fewer of them; and a finished output."""
+    others = [] if output is None else [partial_of(real_path(output))]
     if output is not None and output.exists() and not wish.overwrite:
-        raise ConfigError(f"{output}: exists; give another output, or add --overwrite to replace it in the end")
-    partial = None if output is None else partial_of(real_path(output))
+        if not _is_of(journal, output):
+            raise ConfigError(f"{output}: exists; give another output, or add --overwrite to replace it in the end")
+        others += [output, manifest_of(output)]
     try:
-        kept = set_aside(journal, *([partial] if partial is not None and partial.exists() else []))
+        kept = set_aside(journal, *(path for path in others if path.exists()))
     except OSError as exc:
         raise os_error(exc, "journal", journal) from exc
     return "what the earlier run has left is kept as " + " and ".join(map(str, kept))
+
+
+def _is_of(journal: Path, output: Path) -> bool:
+    """Whether the output is, byte for byte, what the job of this journal has written."""
+    try:
+        return is_intact(output, exported_files(read_standing(journal).facts))
+    except StorageError:  # nobody can tell
+        return False
 
 
 def _replace(journal: Path, standing: Standing) -> tuple[str, ...]:
