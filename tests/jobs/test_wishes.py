@@ -11,6 +11,7 @@ import pytest
 
 from synth_actors.datasets import JobSpec, open_job, run_job
 from synth_actors.datasets.jobs.journal_file import journal_of, read_standing
+from synth_actors.datasets.jobs.prepared import prepare
 from synth_actors.errors import ConfigError
 from tests.datasets.row_server import RowServer
 
@@ -81,3 +82,17 @@ def test_a_fork_does_not_touch_an_output_that_somebody_changed(tmp_path: Path) -
         run_job(job_of(server, tmp_path, count=6), fork=True)
     assert output.read_bytes() == b"mine"
     assert read_standing(journal_of(output)).answers == 4
+
+
+@pytest.mark.parametrize(
+    ("fields", "mib"),
+    [
+        ({"concurrency": 1}, 1.0),
+        ({"concurrency": 100, "limits": {"max_tokens": 8000}}, 100 * 8000 * 4 / 2**20),
+        ({"concurrency": 10_000, "limits": {"max_tokens": 32_000}}, 64.0),
+    ],
+)
+def test_the_reserve_holds_the_longest_answers_of_all_calls_that_may_be_out(
+    tmp_path: Path, fields: dict[str, Any], mib: float
+) -> None:
+    assert prepare(job_of(RowServer(), tmp_path, **fields)).reserve_bytes == mib * 2**20

@@ -33,6 +33,7 @@ from synth_actors.storage.opening import Durability, fold_log, read_store
 from synth_actors.storage.sqlite import Store, open_store
 from synth_actors.types import NO_USAGE, Usage
 
+LEAST_RESERVE_BYTES = 2**20
 COMPANIONS = ("-wal", "-shm", "-journal", "-reserve")
 """What may stand beside the file of a journal, and goes with it; its lock goes when it is given back."""
 
@@ -121,9 +122,16 @@ def read_standing(path: Path) -> Standing:
 
 @whole_context
 async def open_journal(
-    path: Path, identity: Mapping[str, Any], tariff: Tariff, *, durability: Durability
+    path: Path,
+    identity: Mapping[str, Any],
+    tariff: Tariff,
+    *,
+    durability: Durability,
+    reserve_bytes: int = LEAST_RESERVE_BYTES,
 ) -> AsyncIterator[tuple[Journal, Standing]]:
     """The journal at `path`, begun if there is none, for as long as the block runs; no other run may use it meanwhile.
+
+    `reserve_bytes` of disk are kept for the answers of calls that are out when the disk is full.
 
     Raises:
         JobChangedError: it was begun by another job.
@@ -131,7 +139,9 @@ async def open_journal(
     """
     async with AsyncExitStack() as stack:
         with with_fork():
-            store = await stack.enter_async_context(open_store(path, FORMAT, durability=durability))
+            store = await stack.enter_async_context(
+                open_store(path, FORMAT, durability=durability, reserve_bytes=reserve_bytes)
+            )
         before = await store.read(standing)
         if before.job is not None:
             _check_same(path, before.job, identity)

@@ -324,7 +324,13 @@ async def open_prepared(prepared: Prepared, wish: Wish) -> AsyncIterator[Job]:
     job: Job | None = None
     try:
         async with AsyncExitStack() as stack:
-            store = open_journal(prepared.journal, prepared.identity, prepared.tariff(), durability=prepared.durability)
+            store = open_journal(
+                prepared.journal,
+                prepared.identity,
+                prepared.tariff(),
+                durability=prepared.durability,
+                reserve_bytes=prepared.reserve_bytes,
+            )
             journal, before = await stack.enter_async_context(store)
             engine = None
             if EXPORT not in before.facts:

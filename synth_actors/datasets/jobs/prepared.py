@@ -13,12 +13,13 @@ from synth_actors.datasets.jobs.job import JobSpec
 from synth_actors.datasets.jobs.job_file import load_job
 from synth_actors.datasets.jobs.job_run import Making
 from synth_actors.datasets.jobs.journal import Tariff
-from synth_actors.datasets.jobs.journal_file import Standing, journal_of
+from synth_actors.datasets.jobs.journal_file import LEAST_RESERVE_BYTES, Standing, journal_of
 from synth_actors.datasets.jobs.judge import Dedup
 from synth_actors.datasets.outputs.sinks import FileInfo, check_target
 from synth_actors.datasets.plan import Plan
 from synth_actors.datasets.quality.quality_report import QualityReport
 from synth_actors.datasets.report import RowsReport
+from synth_actors.datasets.size import CHARACTERS_PER_TOKEN
 from synth_actors.errors import ConfigError
 from synth_actors.policy.pricing import upper_estimate_usd
 from synth_actors.providers.prices import price_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from synth_actors.types import Request
 
 STDOUT = "-"
+MOST_RESERVE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,14 @@ class Prepared:
     def output(self) -> Path | None:
         """The file or folder; None for stdout."""
         return None if self.target == STDOUT else Path(self.target)
+
+    @property
+    def reserve_bytes(self) -> int:
+        """Room on the disk for the answers of all calls that may be out when it is full, each as long as may be."""
+        plan = self.making.plan
+        most_tokens = plan.request(plan.rows_of(0), 0, {}).max_tokens
+        wanted = self.config.max_concurrency * most_tokens * CHARACTERS_PER_TOKEN
+        return min(max(LEAST_RESERVE_BYTES, wanted), MOST_RESERVE_BYTES)
 
     def tariff(self) -> Tariff:
         """What the calls of this job may cost."""
