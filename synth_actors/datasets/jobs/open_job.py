@@ -94,7 +94,6 @@ class Job:
         notes: tuple[str, ...],
     ) -> None:
         self.notes = (*prepared.notes, *notes)
-        self.before = before
         self.engine = engine
         self.snapshot: Snapshot | None = None
         self.begun_at = monotonic()
@@ -103,7 +102,7 @@ class Job:
         self._sink = sink
         places = prepared.config.max_concurrency
         self._run = JobRun(prepared.making, journal, before, engine=engine, places=places, rounds=rounds)
-        self.before = replace(before, settled=(), begun=frozenset())  # the run has them; they are as long as the job
+        self.before = replace(before, settled=(), begun=frozenset())  # only the run needs these, as long as the job is
         self._quality = Quality(prepared.making.schema.json_schema)
         self._start = trio.Event()
         self._ended = trio.Event()
