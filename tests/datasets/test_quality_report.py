@@ -103,3 +103,10 @@ def test_the_dict_says_what_is_exact_and_leaves_out_what_does_not_apply() -> Non
     assert "numbers" not in text
     assert "texts" not in number
     assert report.as_dict()["near_constant"] == {"it": "a", "n": "1"}
+
+
+@pytest.mark.parametrize(("rows", "is_estimated"), [(200, False), (5000, True)])
+def test_an_estimate_says_how_far_it_may_be_off(rows: int, is_estimated: bool) -> None:
+    lines = _report({"id": f"{number:08}"} for number in range(rows)).lines()
+    assert ("≈ is an estimate, with a standard error of 3.1%" in lines) == is_estimated
+    assert ("≈" in lines[1]) == is_estimated

@@ -144,6 +144,8 @@ class QualityReport:
         width = min(NAME_WIDTH, max([len(column.path) for column in self.columns] + [6]))
         lines = [f"{'column':<{width}}  {'empty':>6}  {'distinct':>11}  values"]
         lines += [_table_line(column, width) for column in self.columns[:SHOWN_COLUMNS]]
+        if any(column.distinct is not None and not column.distinct_exact for column in self.columns[:SHOWN_COLUMNS]):
+            lines.append(f"≈ is an estimate, with a standard error of {DISTINCT_ERROR:.1%}")
         if len(self.columns) > SHOWN_COLUMNS:
             lines.append(f"and {len(self.columns) - SHOWN_COLUMNS} further columns")
         if self.values_left_out:
