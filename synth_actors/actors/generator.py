@@ -22,14 +22,11 @@ from synth_actors.config import Price
 from synth_actors.errors import SynthActorsError, text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
-from synth_actors.policy.pricing import may_be_charged, priced
+from synth_actors.policy.pricing import is_free, priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
-
-OF_GATEWAYS = frozenset({502, 504, *range(520, 528)})
-"""Statuses by which a gateway says that what is behind it gave no answer in time, or none that it understood."""
 
 logger = logging.getLogger("synth_actors")
 
@@ -106,7 +103,7 @@ class GeneratorActor(Worker[Generate]):
             self._router.send(Finished(attempt, result))
             taping.close(result)
             if self._ended is not None and isinstance(result, Failure):
-                self._ended(attempt.route.key, attempt.number, result.message, result.usage, free=is_free(result))
+                self._ended(attempt.route.key, attempt.number, result.message, result.usage, free=_is_free(result))
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
@@ -168,15 +165,9 @@ class GeneratorActor(Worker[Generate]):
         )
 
 
-def is_free(failure: Failure) -> bool:
-    """Whether a failed attempt was not charged: refused before work, never sent, or answered with an error status.
-
-    Not one of a gateway, behind which the model may have gone on.
-    """
-    if failure.unsent or not may_be_charged(failure.fault):
-        return True
+def _is_free(failure: Failure) -> bool:
     status = failure.cause.status if isinstance(failure.cause, ProviderError) else None
-    return status is not None and 500 <= status < 600 and status not in OF_GATEWAYS
+    return failure.unsent or is_free(failure.fault, failure.usage, status)
 
 
 def _problem(output: Output | None, completion: Completion) -> str | None:

@@ -45,7 +45,7 @@ def run_and_tell(prepared: Prepared, wish: Wish) -> int:
     typer.echo(text if prepared.short else in_words_of_a_file(text), err=True)
     if ending.result is not None and ending.result.complete and not prepared.short:
         typer.echo("\n".join(ending.result.quality.lines()), err=True)
-    return exit_status(ending)
+    return exit_status(ending, in_file=not prepared.short)
 
 
 def _collect_seldom() -> None:
@@ -72,6 +72,8 @@ def show_plan(prepared: Prepared, wish: Wish) -> int:
     notes, usable = missing_keys(prepared.endpoints)
     notes += _about_earlier_runs(prepared, wish)
     trio.run(_open_and_close, usable, prepared.config)
+    if not prepared.short:
+        notes = [in_words_of_a_file(note) for note in notes]
     typer.echo(plan_text(prepared, [*prepared.notes, *notes]), err=prepared.output is None)
     return 0
 
@@ -100,15 +102,16 @@ async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -
         pass
 
 
-def exit_status(ending: Ending) -> int:
-    """0 when all rows are in the output; else what kept them from it is said."""
+def exit_status(ending: Ending, *, in_file: bool = False) -> int:
+    """0 when all rows are in the output; else what kept them from it is said, `in_file`: in the words of a job file."""
     if ending.result is not None and ending.result.complete:
         return 0
     if ending.signal is not None:
         typer.echo("synth-actors: interrupted", err=True)
         return 128 + ending.signal
     if ending.stopped_by is not None:
-        typer.echo(f"synth-actors: {' '.join(str(ending.stopped_by).split())}", err=True)
+        said = " ".join(str(ending.stopped_by).split())
+        typer.echo(f"synth-actors: {in_words_of_a_file(said) if in_file else said}", err=True)
         return 2 if isinstance(ending.stopped_by, ConfigError) else 1
     missing = ending.report.missing
     typer.echo(f"synth-actors: {missing} {'row is' if missing == 1 else 'rows are'} missing", err=True)

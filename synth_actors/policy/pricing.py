@@ -45,12 +45,23 @@ _FREE: frozenset[object] = REFUSED_BEFORE_WORK | REJECTED_FOR_GOOD | {Fault.SCHE
 
 def known_cost_usd(usage: Usage, fault: object | None) -> float | None:
     """What a call cost; None when it ended with a fault after it was accepted and nobody told what it had used."""
-    return None if fault is not None and may_be_charged(fault) and usage is NO_USAGE else usage.cost_usd
+    return None if fault is not None and fault not in _FREE and usage is NO_USAGE else usage.cost_usd
 
 
-def may_be_charged(fault: object) -> bool:
-    """Whether a call that ended with `fault` may be on the bill."""
-    return fault not in _FREE
+OF_GATEWAYS = frozenset({502, 504, *range(520, 528)})
+"""Statuses by which a gateway says that what is behind it gave no answer in time, or none that it understood."""
+
+
+def is_free(fault: object, usage: Usage, status: int | None) -> bool:
+    """Whether a call that was sent and failed is not on the bill.
+
+    It was refused before work, or answered with an error status before anything was used; not with that of a gateway,
+    behind which the model may have gone on.
+    """
+    if usage is not NO_USAGE:
+        return False
+    is_of_server = status is not None and 500 <= status < 600 and status not in OF_GATEWAYS
+    return fault in _FREE or is_of_server
 
 
 _LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")

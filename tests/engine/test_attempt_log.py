@@ -197,3 +197,12 @@ async def test_a_log_that_refuses_a_call_on_purpose_is_no_fault_of_the_endpoint(
     assert (raised.value.retryable, raised.value.attempts) == (False, 0)
     assert (line.attempts, line.failures) == (0, {})
     assert log.ends == [("the disk is full", True)]
+
+
+async def test_a_call_that_has_used_something_is_never_free_whatever_its_status(autojump_clock: Any) -> None:
+    log = Forgetful()
+    used = Usage(input_tokens=10, output_tokens=3)
+    provider = log.provider(Step(fault=Fault.FAILED, status=500, fault_usage=used), Step(text="otters"))
+    async with open_engine(provider, attempt_log=log) as engine:
+        await engine.generate("p")
+    assert [was_free for _, was_free in log.ends] == [False]

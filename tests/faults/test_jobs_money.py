@@ -52,7 +52,7 @@ def test_a_used_up_budget_ends_the_run_and_a_higher_one_completes_it(job: JobFol
     ran = job.run()
     assert ran.status == 1
     assert ran.last.startswith("synth-actors: budget_usd=0.015: ")
-    assert ran.last.endswith("; raise the budget or lower max_tokens")
+    assert ran.last.endswith("; raise budget_usd under [job]"), "another max_tokens would be another job"
     assert "30: the job was stopped, for the reason in the last line" in ran.err
     assert "put right what the last line says, then run it again with --resume" in ran.err
     paid = len(server.asked)
