@@ -6,8 +6,10 @@ process's control group and of every group above it, in cgroup v2 and v1.
 
 from __future__ import annotations
 
+import mmap
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -124,6 +126,21 @@ def _lines(file: Path) -> list[str]:
         return file.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return []
+
+
+def map_pages(size_bytes: int) -> mmap.mmap:
+    """`size_bytes` of zeroed memory of its own: it goes back to the system the moment it is closed.
+
+    What the allocator hands out comes back only when everything around it is free, too.  Pages that were never written
+    are not resident.
+    """
+    private = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+    pages = mmap.mmap(-1, size_bytes, flags=private) if private else mmap.mmap(-1, size_bytes)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel without huge pages does not know the advice
+            # A huge page over two of these would keep the memory of a closed one until the other one goes.
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return pages
 
 
 def trim_heap() -> bool:

@@ -80,8 +80,8 @@ class Request(Validated):
         ConfigError: a field is unknown or out of range; it names the field, the value and the remedy.
     """
 
-    # The key is remembered here by the engine, outside the fields, so that a copy with changed fields has none.
-    __slots__ = ("_key",)
+    # The keys are remembered here by the engine, outside the fields, so that a copy with changed fields has none.
+    __slots__ = ("_key", "_normalised_key")
 
     prompt: str | None = None
     messages: tuple[Message, ...] | None = Field(default=None, min_length=1)

@@ -237,6 +237,11 @@ class CacheActor(Decider[CacheMessage]):
         return self._index.accounted_bytes
 
     @property
+    def footprint_bytes(self) -> int:
+        """Bytes that entries and their segments really occupy."""
+        return self._index.accounted_bytes
+
+    @property
     def flights(self) -> int:
         """Generations under way or queued."""
         return len(self._under_way)
