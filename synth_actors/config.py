@@ -23,6 +23,8 @@ Real = Annotated[float, Strict()]
 Switch = Annotated[bool, Strict()]
 """In a file `true` and "5" are slips of the pen, not 1 and 5; a whole number may stand for a decimal one."""
 
+SMALLEST_FILE_BYTES = 2**20
+"""Below this a database has no room for its own tables and one large answer."""
 PROVIDERS = ("local", "anthropic", "openai")
 _ADDRESS_WITHOUT_SCHEME = re.compile(r"@(?P<address>(localhost|[\w.-]+:\d+)(/.*)?)$")
 """Taken for a part of the model's name, it would send the prompts, and the key, to the provider's own service."""
@@ -60,25 +62,37 @@ class Price(TokenPrices):
 
 
 class CacheConfig(Validated):
-    """How many answers are kept in memory, and for how long.
+    """How many answers are kept, where, and for how long.
 
-    The cache holds at most `max_entries` answers and at most `max_bytes` accounted bytes, whichever is reached first;
-    an entry is served for `ttl_s` seconds (None: until it is evicted).  `policy` is "lru".
+    In memory the cache holds at most `max_entries` answers and at most `max_bytes` accounted bytes, whichever is
+    reached first; an answer of more than `max_entry_bytes` is not kept.  An entry is served for `ttl_s` seconds (None:
+    until it is evicted).  What goes first when there is no room: with `policy="lru"` what was used longest ago, with
+    "cost" what would save the least money for its bytes.  `path` is a file that keeps answers across runs and for
+    every process that names it, up to `max_file_bytes`.  With `normalise_prompts`, requests whose texts differ only in
+    white space or Unicode form share an answer.
     """
 
     enabled: Switch = True
     max_entries: Whole = Field(default=10_000, ge=1)
     max_bytes: Whole = Field(default=128 * 2**20, ge=1)
+    max_entry_bytes: Whole = Field(default=2**20, ge=1)
     ttl_s: Real | None = Field(default=3600.0, gt=0.0)
     policy: Literal["lru", "cost"] = "lru"
     path: str | os.PathLike[str] | None = None
+    max_file_bytes: Whole = Field(default=2**30, ge=SMALLEST_FILE_BYTES)
+    normalise_prompts: Switch = False
 
     def _check(self) -> str | None:
-        if self.policy != "lru":
-            return 'policy="cost" comes in a later version; use policy="lru"'
-        if self.path is not None:
-            return "path (the durable tier) comes in a later version; leave it out: the cache lives in memory"
+        if self.path is None:
+            return "max_file_bytes bounds the file at path: give path, too" if self._is_given("max_file_bytes") else None
+        if not self.enabled:
+            return f"path={os.fspath(self.path)!r}: a cache with enabled=False keeps nothing; leave out one of the two"
+        if not os.fspath(self.path):
+            return "path='': name a file, such as answers.cache"
         return None
+
+    def _is_given(self, name: str) -> bool:
+        return name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default
 
 
 class Endpoint(Validated):

@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from synth_actors.feed import Feed
+from synth_actors.policy.answers import Made
 from synth_actors.policy.endpoints import Begun
 from synth_actors.policy.single_flight import Flight
 from synth_actors.providers.base import Fault
@@ -79,9 +80,62 @@ class Shrink:
 
 @dataclass(slots=True, eq=False)
 class DropExpired:
-    """Drop every expired entry; `reply` gets how many there were."""
+    """Drop every expired entry and give back what the dead ones hold; `reply` gets how many expired."""
 
     reply: Reply[int] = field(default_factory=Reply)
+
+
+# -------------------------------------------------------------------------------------------------- wiring -> cache
+
+
+@dataclass(slots=True, eq=False)
+class AwaitFetches:
+    """`reply` gets True when nothing is asked of the durable tier any more, so that all that is open is the router's."""
+
+    reply: Reply[bool] = field(default_factory=Reply)
+
+
+# ------------------------------------------------------------------------------------------------- cache <-> store
+
+
+@dataclass(slots=True, eq=False)
+class Fetch:
+    """Look these up in the durable tier.  Exactly one `Fetched` answers it."""
+
+    routes: list[Route]
+
+
+@dataclass(slots=True, eq=False)
+class Keep:
+    """Write this answer down; nobody waits for it."""
+
+    key: bytes
+    made: Made
+
+
+@dataclass(slots=True, eq=False)
+class Loaded:
+    """The durable tier has it, made by an endpoint of this engine; it lives `remaining_s` more, None for ever."""
+
+    made: Made
+    remaining_s: float | None
+
+
+class Absent(Enum):
+    """The durable tier has nothing that may be served."""
+
+    ABSENT = 0
+
+
+ABSENT = Absent.ABSENT
+
+
+@dataclass(slots=True, eq=False)
+class Fetched:
+    """What the durable tier has: one verdict for each route of `fetch`, in its order."""
+
+    fetch: Fetch
+    found: list[Loaded | Absent]
 
 
 # ------------------------------------------------------------------------------------------------ cache -> router

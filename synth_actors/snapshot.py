@@ -27,25 +27,64 @@ class LatencySummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DurableSnapshot:
+    """The durable tier of the cache: the file at `path`, as this engine met it.
+
+    `state` is "open", "read_only" (nothing is written) or "off" (it is tried again later); `reason` says why, None
+    while it is open.  `hits` and `misses` are keys looked up, `stale` those misses that found an entry that was too old,
+    or had a stamp in the future.  `dropped` answers were not written, since the file was off, could not be written or
+    was too slow.  `damaged_rows` did not fit their checksum, and were not served.  `evicted` rows went for
+    `max_file_bytes`.  `set_aside` is where a damaged file went at the opening.
+    """
+
+    path: str = ""
+    state: str = "open"
+    reason: str | None = None
+    hits: int = 0
+    misses: int = 0
+    stale: int = 0
+    written: int = 0
+    dropped: int = 0
+    damaged_rows: int = 0
+    evicted: int = 0
+    expired: int = 0
+    set_aside: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSnapshot:
-    """`follows` are requests that joined a flight; `stale` are lookups that found an expired entry (also misses)."""
+    """What the cache was asked, what it holds, and what it has saved.
+
+    Every lookup that was answered is one of `hits`, `misses` (it led a call) and `follows` (it joined a flight).
+    `stale` are lookups that found an expired entry (also misses).  Of the hits, `durable_hits` came from the file.
+    `saved_tokens` and `saved_usd` are what hits and follows would have used and cost as calls; `saved_usd` is None once
+    one of unknown price was saved.
+    """
 
     enabled: bool = True
+    policy: str = "lru"
     hits: int = 0
+    durable_hits: int = 0
     misses: int = 0
     stale: int = 0
     follows: int = 0
     stored: int = 0
-    not_stored: int = 0  # refusals, truncations, and values larger than the whole cache
+    not_stored: int = 0  # refusals, answers cut at max_tokens, and those that were too large
+    too_large: int = 0  # of these: above max_entry_bytes, or larger than the whole cache
     evicted_for_space: int = 0
     evicted_for_memory: int = 0
+    evicted_out_of_order: int = 0  # of these: while something stayed that the policy would have let go first
     expired: int = 0
     entries: int = 0
     max_entries: int = 0
-    accounted_bytes: int = 0
+    accounted_bytes: int = 0  # the entries, each with its overhead
+    footprint_bytes: int = 0  # what they occupy: the same, in whole pages, with what was given up and not yet cleaned
     max_bytes: int = 0
     ttl_s: float | None = None
     flights: int = 0
+    saved_tokens: int = 0
+    saved_usd: float | None = 0.0
+    durable: DurableSnapshot | None = None
 
     @property
     def hit_rate(self) -> float:

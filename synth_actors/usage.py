@@ -34,3 +34,8 @@ class Usage:
 
 
 NO_USAGE = Usage()
+
+
+def tokens_of(usage: Usage) -> int:
+    """All its tokens, of both directions, read from the provider's cache or not."""
+    return usage.input_tokens + usage.output_tokens + usage.cache_read_tokens + usage.cache_write_tokens

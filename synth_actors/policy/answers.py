@@ -1,0 +1,70 @@
+"""How does an answer become an entry of the index, and an entry an answer again?
+
+The text is kept as bytes, which nobody can change; the rest of an answer is the same for thousands of them and is kept
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import NamedTuple
+
+from synth_actors.policy.cache_index import REFUSED, CacheIndex, Entry
+from synth_actors.policy.savings import Savings
+from synth_actors.types import Answer, StopReason
+
+
+class Made(NamedTuple):
+    """An answer, who made it, and what that took: tokens of both directions, and dollars, None if unpriced."""
+
+    answer: Answer
+    identity: str
+    tokens: int
+    cost_usd: float | None
+
+
+class _Label(NamedTuple):
+    """What many answers have in common."""
+
+    stop_reason: StopReason
+    endpoint: str
+    model: str
+
+
+class Answers:
+    """The answers in `index` that were made by endpoints of `identities`, and what giving them again has saved."""
+
+    def __init__(self, index: CacheIndex, identities: Set[str]) -> None:
+        self.index = index
+        self.savings = Savings()
+        self._identities = identities
+        self._labels: dict[_Label, _Label] = {}
+
+    def find(self, key: bytes, now: float) -> Answer | None:
+        """The live answer of `key`; None when there is none."""
+        found = self.index.lookup(key, now=now, identities=self._identities)
+        if not isinstance(found, Entry):
+            return None
+        self.savings.add(1, found.tokens, found.cost_usd)
+        stop_reason, endpoint, model = found.label
+        text = self.index.value(found).decode("utf-8", "surrogatepass")
+        return Answer(text=text, stop_reason=stop_reason, endpoint=endpoint, model=model)
+
+    def keep(self, key: bytes, made: Made, *, now: float, ttl_s: float | None = None) -> bool:
+        """Keep an answer for `ttl_s` seconds (None: as long as the index keeps one); False when it is too large."""
+        answer = made.answer
+        label = _Label(answer.stop_reason, answer.endpoint, answer.model)
+        admission = self.index.store(
+            key,
+            answer.text.encode("utf-8", "surrogatepass"),
+            now=now,
+            identity=made.identity,
+            label=self._labels.setdefault(label, label),
+            tokens=made.tokens,
+            cost_usd=made.cost_usd,
+            ttl_s=ttl_s,
+        )
+        return admission is not REFUSED
+
+    def __repr__(self) -> str:
+        return f"<Answers {self.index!r} {self.savings!r}>"
