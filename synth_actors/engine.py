@@ -159,7 +159,8 @@ async def open_engine(
     exception raised in the block leaves as itself.
 
     Raises:
-        ConfigError: an endpoint or the configuration is wrong, a key is missing, or memory is over its limit already.
+        ConfigError: an endpoint or the configuration is wrong, a key is missing, memory is over its limit already, or
+            the cache's `path` cannot be a cache.
         Exception: a bug in the engine leaves as itself, after everybody who waited got an `EngineClosedError`.
     """
     if not trio.lowlevel.in_trio_run():
@@ -167,9 +168,9 @@ async def open_engine(
     wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log, spent_usd)
     interrupted = False
     try:
-        async with nursery_for_body() as nursery:
+        async with wiring.open_tier() as tier, nursery_for_body() as nursery:
             try:
-                wiring.start(nursery)
+                wiring.start(nursery, tier)
                 yield Engine(wiring)
                 await wiring.drain()
             finally:

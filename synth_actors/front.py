@@ -6,7 +6,7 @@ cache from whoever leaves early.  Everything here runs in the caller's own task.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from math import inf
 from typing import Any
 
@@ -24,7 +24,6 @@ from synth_actors.errors import (
     text_of,
 )
 from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
-from synth_actors.policy.cache_key import key_of
 from synth_actors.reply import Failed, ReplyThen
 from synth_actors.samples import SampleBuffer
 from synth_actors.schema import Output, output_of
@@ -44,6 +43,7 @@ class Front:
         samples: SampleBuffer,
         endpoints: Set[str],
         timeout_s: float | None,
+        key_of: Callable[[Request], bytes],
     ) -> None:
         self.submitted = self.succeeded = self.failed = self.cancelled = 0
         self.claimed: Usage = NO_USAGE  # what responses and errors carried away
@@ -52,6 +52,7 @@ class Front:
         self._samples = samples
         self._endpoints = endpoints
         self._timeout_s = timeout_s
+        self._key_of = key_of
         self._now = trio.lowlevel.current_clock().current_time
 
     @enable_ki_protection
@@ -80,7 +81,7 @@ class Front:
             unknown = sorted(set(names) - self._endpoints)[0]
             known = ", ".join(sorted(self._endpoints))
             raise ConfigError(f"Request.endpoints: {unknown!r} is not an endpoint of this engine; it has {known}")
-        lookup = Lookup(key_of(request), request, stream, self._now(), self.submitted + 1)
+        lookup = Lookup(self._key_of(request), request, stream, self._now(), self.submitted + 1)
         if stream:  # nobody may be reading when the answer comes
             lookup.reply = ReplyThen(self._door.place_back)
         if request.output_schema is not None:  # its owner may change it later

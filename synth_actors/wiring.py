@@ -10,6 +10,8 @@ places and C = `max_concurrency` tokens:
   rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `FirstToken` and
   `Finished` come at most once each for an attempt under way: 2 C.
 - Generators.  One `Generate` for each token: C.
+- Store.  One `Fetch` is under way at a time.  A `Keep` is a paid answer on its way to the file and is never refused; the
+  tier bounds what it queues, and the store takes them faster than calls land.
 - Metrics and watchdog.  One small message for each caller of `metrics` and `optimize`, whose number is theirs.
 
 `_SPARE` more take the rest: caps, shrinks, closing.
@@ -20,7 +22,10 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -32,6 +37,7 @@ from synth_actors.actors.generator import GeneratorActor, GeneratorPool, Line
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.metrics import MetricsActor, Sources
 from synth_actors.actors.router import RouterActor
+from synth_actors.actors.store import StoreActor
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources
 from synth_actors.attempt_log import AttemptLog
@@ -39,9 +45,11 @@ from synth_actors.config import Endpoint, EngineConfig, Price, as_endpoint
 from synth_actors.door import FrontDoor
 from synth_actors.errors import ConfigError
 from synth_actors.front import Front
-from synth_actors.messages import CloseRouter, Generate
+from synth_actors.messages import AwaitFetches, CloseRouter, Generate
+from synth_actors.policy.answers import Answers
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
+from synth_actors.policy.cache_key import key_of, normalised_key_of
 from synth_actors.policy.endpoints import EndpointState, Terms
 from synth_actors.policy.limits import PerMinute
 from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
@@ -52,7 +60,8 @@ from synth_actors.providers.base import Provider, RemoteProvider
 from synth_actors.providers.build import build_provider
 from synth_actors.providers.prices import price_of
 from synth_actors.samples import SampleBuffer
-from synth_actors.snapshot import Counters
+from synth_actors.snapshot import CacheSnapshot, Counters
+from synth_actors.tier.tier import Tier, open_tier
 from synth_actors.types import NO_USAGE
 
 logger = logging.getLogger("synth_actors")
@@ -87,7 +96,8 @@ class Wiring:
         self._door = FrontDoor(config.max_waiting, config.on_full)
         self._make_mailboxes(config.max_waiting, config.max_concurrency)
         names = frozenset(endpoint.name for endpoint in self._endpoints)
-        self.front = Front(self._cache_box, self._door, self._samples, names, config.timeout_s)
+        read_key = normalised_key_of if config.cache.normalise_prompts else key_of
+        self.front = Front(self._cache_box, self._door, self._samples, names, config.timeout_s, read_key)
         self._supervisor: Supervisor | None = None
 
     def __repr__(self) -> str:
@@ -99,6 +109,7 @@ class Wiring:
         self._cache_box: Mailbox[Any] = Mailbox("cache", 3 * waiting + tokens + _SPARE)
         self._router_box: Mailbox[Any] = Mailbox("router", 4 * waiting + 2 * tokens + _SPARE)
         self._generator_box: Mailbox[Generate] = Mailbox("generators", tokens + _SPARE)
+        self._store_box: Mailbox[Any] = Mailbox("store", inf)
         self.metrics: Mailbox[Any] = Mailbox("metrics", inf)
         self.watchdog: Mailbox[Any] = Mailbox("watchdog", inf)
 
@@ -109,25 +120,50 @@ class Wiring:
 
     # ------------------------------------------------------------------------------------------------ starting
 
-    def start(self, nursery: trio.Nursery) -> None:
+    def open_tier(self) -> AbstractAsyncContextManager[Tier | None]:
+        """The durable tier of the cache, opened; None where the configuration has none."""
+        config = self.config.cache
+        if config.path is None:
+            return nullcontext()
+        return open_tier(Path(config.path), ttl_s=config.ttl_s, max_file_bytes=config.max_file_bytes)
+
+    def start(self, nursery: trio.Nursery, tier: Tier | None) -> None:
         """Start the actors: those that are told before those that tell."""
         self._supervisor = supervisor = Supervisor(nursery, on_end=self._door.close)
+        self._store = None if tier is None else self._make_store(tier)
         self._cache = self._make_cache()
         self._router = self._make_router(supervisor)
         self._watchdog = self._make_watchdog()
+        if self._store is not None:
+            supervisor.start(self._store, RestartBudget())
         supervisor.start(self._cache)
         supervisor.start(self._router)
         supervisor.start(self._make_metrics(supervisor), RestartBudget())
         supervisor.start(self._watchdog, RestartBudget())
 
+    def _make_store(self, tier: Tier) -> StoreActor:
+        rows = zip(self._providers, self._endpoints, strict=True)
+        names = {provider.identity: endpoint.name for provider, endpoint in reversed(list(rows))}
+        endpoints = dict(reversed(names.items()))  # in the order of preference; of two with one identity the first
+        return StoreActor(self._store_box, cache=self._cache_box, tier=tier, endpoints=endpoints)
+
     def _make_cache(self) -> CacheActor:
         config = self.config.cache
+        index = CacheIndex(
+            max_entries=config.max_entries,
+            max_bytes=config.max_bytes,
+            ttl_s=config.ttl_s,
+            policy=config.policy,
+            worth="tokens" if None in self._prices else "usd",
+            max_entry_bytes=config.max_entry_bytes,
+            allocate=machine.map_pages,
+        )
         return CacheActor(
             self._cache_box,
             router=self._router_box,
-            index=CacheIndex(config.max_entries, config.max_bytes, config.ttl_s),
+            store=None if self._store is None else self._store_box,
+            answers=Answers(index, frozenset(provider.identity for provider in self._providers)),
             enabled=config.enabled,
-            identities=frozenset(provider.identity for provider in self._providers),
             samples=self._samples,
             place_back=self._door.place_back,
         )
@@ -159,7 +195,7 @@ class Wiring:
             router=self._router_box,
             policy=MemoryPolicy(self._limit_bytes, self._rss_at_open_bytes, self.config.max_concurrency),
             sources=WatchdogSources(
-                accounted_bytes=lambda: self._cache.accounted_bytes,
+                accounted_bytes=lambda: self._cache.footprint_bytes,
                 in_flight=lambda: self._router.in_flight,
             ),
             interval_s=self.config.memory_check_interval_s,
@@ -167,7 +203,7 @@ class Wiring:
 
     def _make_metrics(self, supervisor: Supervisor) -> MetricsActor:
         sources = Sources(
-            cache=self._cache.snapshot,
+            cache=self._cache_snapshot,
             router=self._router.snapshot,
             memory=self._watchdog.snapshot,
             counters=self._counters,
@@ -206,17 +242,20 @@ class Wiring:
         """Close the door and let what is inside finish, for at most `drain_timeout_s`."""
         self._door.close(None)
         with trio.move_on_after(self.config.drain_timeout_s):
+            fetches = AwaitFetches()
+            self._cache_box.tell(fetches)
+            await fetches.reply.wait()
             await self._close_router(drain=True)
 
     @enable_ki_protection
     async def stop(self) -> None:
-        """End everything, in order: door, backlog, attempts, router, cache, metrics, watchdog, connections."""
+        """End everything, in order: door, backlog, attempts, router, cache, store, metrics, watchdog, connections."""
         assert self._supervisor is not None
         self._door.close(self.cause)
         try:
             with trio.move_on_after(CLOSING_S, shield=True):
                 await self._close_router(drain=False)
-            for name in ("generators", "router", "cache", "metrics", "watchdog"):
+            for name in ("generators", "router", "cache", "store", "metrics", "watchdog"):
                 await self._supervisor.stop(name)
         finally:
             self._supervisor.kill()  # has nothing to do unless a Ctrl-C came in between
@@ -234,6 +273,9 @@ class Wiring:
         await message.reply.wait()
 
     # ------------------------------------------------------------------------------------------------ figures
+
+    def _cache_snapshot(self) -> CacheSnapshot:
+        return replace(self._cache.snapshot(), durable=None if self._store is None else self._store.snapshot())
 
     def _counters(self) -> Counters:
         front = self.front

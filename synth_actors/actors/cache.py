@@ -1,14 +1,14 @@
 """Do we have it, is someone already making it, and who is told when it is there?
 
-The CacheActor owns the index and the flights.  A lookup is a hit, leads a new flight, or follows one; when the router
-reports what became of a flight, the answer is stored and every waiter is told, each exactly once.
+The CacheActor owns the index and the flights.  A lookup is a hit, leads a new flight, or follows one; a new flight asks
+the durable tier first, where there is one, and then the router.  When it is known what became of a flight, the answer is
+stored and every waiter is told, each exactly once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from math import ceil, inf
-from sys import getsizeof
 from typing import assert_never
 
 from synth_actors.actors.actor import Decider
@@ -18,56 +18,66 @@ from synth_actors.feed import Feed
 from synth_actors.messages import (
     NO_HIT,
     Abandoned,
+    AwaitFetches,
     Drop,
     DropExpired,
     Failure,
+    Fetch,
+    Fetched,
     Generated,
+    Keep,
     Landed,
+    Loaded,
     Lookup,
     Route,
     Shrink,
     Success,
 )
-from synth_actors.policy.cache_index import CacheIndex, Entry
+from synth_actors.policy.answers import Answers, Made
+from synth_actors.policy.fetches import Fetches
 from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, SingleFlight
 from synth_actors.reply import closed_error
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot
-from synth_actors.types import Answer
-from synth_actors.usage import NO_USAGE, Usage
+from synth_actors.usage import NO_USAGE, Usage, tokens_of
 
-CacheMessage = Lookup | Abandoned | Generated | Shrink | DropExpired
+CacheMessage = Lookup | Abandoned | Generated | Fetched | Shrink | DropExpired | AwaitFetches
 
 ENTRIES_PER_TURN = 200
-"""Entries dropped in one turn, so that a large shrink never holds up a lookup for more than about 1 ms."""
+"""Entries dropped or moved in one turn, so that a large shrink never holds up a lookup for more than about 1 ms."""
+FETCHES_AT_ONCE = 64
+"""Keys in one question to the durable tier: its answer is handled in one turn, of about 1 ms."""
 
 
 class CacheActor(Decider[CacheMessage]):
-    """Owns what is known and who waits for what is not."""
+    """Owns what is known and who waits for what is not.  Without a `store` there is no durable tier."""
 
     def __init__(
         self,
         mailbox: Mailbox[CacheMessage],
         *,
         router: Mailbox[Route | Drop],
-        index: CacheIndex[Answer],
+        store: Mailbox[Fetch | Keep] | None,
+        answers: Answers,
         enabled: bool,
-        identities: Set[str],
         samples: SampleBuffer,
         place_back: Callable[[], None],
     ) -> None:
         super().__init__(mailbox)
         self._router = router
-        self._index = index
+        self._store = store
+        self._answers = answers
+        self._index = answers.index
         self._enabled = enabled
-        self._identities = identities
         self._samples = samples
         self._place_back = place_back
         self._flights: SingleFlight[bytes, Lookup] = SingleFlight()
         self._under_way: dict[Route, Flight[bytes, Lookup]] = {}
-        self._to_shrink_bytes = 0
+        self._fetches: Fetches[Route] = Fetches(FETCHES_AT_ONCE)
+        self._drops: list[tuple[DropExpired, int]] = []  # with how many had expired before
+        self._draining: list[AwaitFetches] = []
         self._due = inf
-        self._misses = self._follows = self._not_stored = 0
+        self._misses = self._follows = self._durable_hits = self._not_whole = 0
 
     # ------------------------------------------------------------------------------------------------ messages
 
@@ -82,31 +92,40 @@ class CacheActor(Decider[CacheMessage]):
             case Abandoned(lookup):
                 self._place_back()
                 self._let_go(lookup)
+            case Fetched():
+                self._fetched(message, self._now())
+                self._set_due()
             case Shrink(wanted_bytes):
-                self._to_shrink_bytes = wanted_bytes
-                self._shrink()
-                self._set_due()
-            case DropExpired(reply):
-                reply.send(self._index.expire(self._now(), len(self._index)))
-                self._set_due()
+                self._index.begin_shrink(wanted_bytes)
+                self._tend()
+            case DropExpired():
+                self._drops.append((message, self._index.expired))
+                self._tend()
+            case AwaitFetches():
+                self._draining.append(message)
+                self._tell_drained()
             case _:
                 assert_never(message)
 
     def next_wakeup(self) -> float:
-        """Now while there is more to shrink; else the full second after the next expiry, so that one turn does many."""
+        """Now while there is more to tend; else the full second after the next expiry, so that one turn does many."""
         return self._due
 
     def wake(self) -> None:
-        """Go on shrinking; drop what has expired."""
-        if self._to_shrink_bytes > 0:
-            self._shrink()
-        self._index.expire(self._now(), ENTRIES_PER_TURN)
+        """Go on shrinking and cleaning; drop what has expired."""
+        self._tend()
+
+    def _tend(self) -> None:
+        if not self._index.tend(self._now(), ENTRIES_PER_TURN):
+            drops, self._drops = self._drops, []
+            for message, before in drops:
+                message.reply.send(self._index.expired - before)
         self._set_due()
 
     def _set_due(self) -> None:
         """Not after a lookup: it can only put the next expiry off, and the way of a hit is short."""
         expiry = self._index.next_expiry()
-        if self._to_shrink_bytes > 0:
+        if self._index.is_busy or self._drops:
             self._due = -inf
         elif expiry is None:
             self._due = inf
@@ -123,16 +142,18 @@ class CacheActor(Decider[CacheMessage]):
                     lookup.reply.fail(lambda bill=bill: closed_error("the engine", cause, bill))  # type: ignore[misc]
             self._flights.land(flight)
         self._under_way.clear()
-        super().on_stop(unread, cause)
+        waiting = [*(message for message, _ in self._drops), *self._draining]
+        self._drops, self._draining = [], []
+        super().on_stop(waiting + unread, cause)
 
     # ------------------------------------------------------------------------------------------------ lookups
 
     def _lookup(self, lookup: Lookup) -> None:
         mode = lookup.request.cache
         if self._enabled and mode == "use":
-            found = self._index.lookup(lookup.key, now=self._now(), identities=self._identities)
-            if isinstance(found, Entry):
-                lookup.reply.send(found.value)
+            answer = self._answers.find(lookup.key, self._now())
+            if answer is not None:
+                lookup.reply.send(answer)
                 return
         if lookup.hit_only:
             lookup.reply.send(NO_HIT)
@@ -140,7 +161,6 @@ class CacheActor(Decider[CacheMessage]):
         alone = mode == "bypass"
         match self._flights.lead_alone(lookup) if alone else self._flights.join(lookup.key, lookup):
             case Lead(flight):
-                self._misses += 1
                 self._lead(flight, lookup)
             case Follow(flight):
                 self._follow(flight, lookup)
@@ -149,13 +169,27 @@ class CacheActor(Decider[CacheMessage]):
         flight.payload = route = Route(lookup.key, lookup.request, lookup.output, lookup.stream, Feed())
         self._under_way[route] = flight
         self._board(flight, lookup)
-        self._router.send(route)
+        if self._store is not None and lookup.request.cache == "use":
+            self._fetches.add(route)
+            self._ask_store()
+        else:
+            self._route(flight)
 
     def _follow(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
-        self._follows += 1
         route: Route = flight.payload
         route.stream |= lookup.stream  # an attempt that starts from now on is streamed
         self._board(flight, lookup)
+        if route not in self._fetches:
+            self._follows += 1
+        elif lookup.request.cache == "refresh":  # it wants a new answer, so the others get that one, too
+            self._withdraw(route)
+            self._route(flight)
+
+    def _route(self, flight: Flight[bytes, Lookup]) -> None:
+        """Nobody has it: the first who waits has led to a call, the others follow."""
+        self._misses += 1
+        self._follows += len(flight) - 1
+        self._router.send(flight.payload)
 
     def _board(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
         lookup.flight = flight
@@ -172,7 +206,8 @@ class CacheActor(Decider[CacheMessage]):
             flight.settled -= 1
         if self._flights.leave(flight, lookup) is Departure.DESERTED:
             del self._under_way[route]
-            self._router.send(Drop(route))
+            if not self._withdraw(route):
+                self._router.send(Drop(route))
 
     # ------------------------------------------------------------------------------------------------ landing
 
@@ -191,11 +226,13 @@ class CacheActor(Decider[CacheMessage]):
     def _keep(self, route: Route, result: Success, now: float) -> None:
         if not self._enabled or route.request.cache == "bypass":
             return
-        if result.answer.stop_reason not in ("end", "stop"):
-            self._not_stored += 1
+        answer, usage = result.answer, result.usage
+        if answer.stop_reason not in ("end", "stop"):
+            self._not_whole += 1
             return
-        size_bytes = getsizeof(result.answer) + getsizeof(result.answer.text)
-        self._index.store(route.key, result.answer, size_bytes, now=now, identity=result.identity)
+        made = Made(answer, result.identity, tokens_of(usage), usage.cost_usd)
+        if self._answers.keep(route.key, made, now=now) and self._store is not None:
+            self._store.send(Keep(route.key, made))
 
     def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success, now: float) -> None:
         payer = _payer(flight)
@@ -215,6 +252,7 @@ class CacheActor(Decider[CacheMessage]):
                 self._samples.add_call(now - lookup.submitted_at, queue_s, result.service_s, result.ttft_s)
             else:
                 self._samples.add_shared(now - lookup.submitted_at)
+                self._answers.savings.add(1, tokens_of(result.usage), result.usage.cost_usd)
             lookup.reply.send(landed)
         self._flights.land(flight)  # not earlier: should one of these crash, `on_stop` answers the others
 
@@ -225,21 +263,52 @@ class CacheActor(Decider[CacheMessage]):
             lookup.reply.fail(lambda usage=usage: error_of(failure, attempts=calls, usage=usage))  # type: ignore[misc]
         self._flights.land(flight)
 
-    # ------------------------------------------------------------------------------------------------ memory
+    # ------------------------------------------------------------------------------------------ the durable tier
 
-    def _shrink(self) -> None:
-        freed = self._index.shrink(self._to_shrink_bytes, ENTRIES_PER_TURN)
-        self._to_shrink_bytes = self._to_shrink_bytes - freed if freed else 0
+    def _ask_store(self) -> None:
+        if self._store is not None and (routes := self._fetches.question()):
+            self._store.send(Fetch(routes))
 
-    @property
-    def accounted_bytes(self) -> int:
-        """Bytes accounted to the entries."""
-        return self._index.accounted_bytes
+    def _withdraw(self, route: Route) -> bool:
+        """What the durable tier has of `route` is of no interest any more; False when it is the router's already."""
+        withdrawn = self._fetches.withdraw(route)
+        self._tell_drained()
+        return withdrawn
+
+    def _fetched(self, message: Fetched, now: float) -> None:
+        routes = message.fetch.routes
+        for route, wanted, found in zip(routes, self._fetches.answered(routes), message.found, strict=True):
+            if not wanted:
+                continue
+            if isinstance(found, Loaded):
+                self._land_loaded(self._under_way.pop(route), found, now)
+            else:
+                self._route(self._under_way[route])
+        self._ask_store()
+        self._tell_drained()
+
+    def _land_loaded(self, flight: Flight[bytes, Lookup], found: Loaded, now: float) -> None:
+        made = found.made
+        self._answers.keep(flight.payload.key, made, now=now, ttl_s=found.remaining_s)
+        waiters = flight.waiters
+        self._durable_hits += len(waiters)
+        self._answers.savings.add(len(waiters), made.tokens, made.cost_usd)
+        for lookup in waiters:
+            lookup.reply.send(made.answer)
+        self._flights.land(flight)
+
+    def _tell_drained(self) -> None:
+        if self._draining and not len(self._fetches):
+            draining, self._draining = self._draining, []
+            for message in draining:
+                message.reply.send(True)
+
+    # ------------------------------------------------------------------------------------------------ figures
 
     @property
     def footprint_bytes(self) -> int:
         """Bytes that entries and their segments really occupy."""
-        return self._index.accounted_bytes
+        return self._index.footprint_bytes
 
     @property
     def flights(self) -> int:
@@ -251,21 +320,28 @@ class CacheActor(Decider[CacheMessage]):
         index = self._index
         return CacheSnapshot(
             enabled=self._enabled,
-            hits=index.hits,
+            policy=index.policy,
+            hits=index.hits + self._durable_hits,
+            durable_hits=self._durable_hits,
             misses=self._misses,
             stale=index.stale,
             follows=self._follows,
             stored=index.stored,
-            not_stored=self._not_stored + index.refused,
+            not_stored=self._not_whole + index.refused,
+            too_large=index.refused,
             evicted_for_space=index.evicted_for_space,
             evicted_for_memory=index.evicted_for_memory,
+            evicted_out_of_order=index.evicted_out_of_order,
             expired=index.expired,
             entries=len(index),
             max_entries=index.max_entries,
             accounted_bytes=index.accounted_bytes,
+            footprint_bytes=index.footprint_bytes,
             max_bytes=index.max_bytes,
             ttl_s=index.ttl_s,
             flights=len(self._under_way),
+            saved_tokens=self._answers.savings.tokens,
+            saved_usd=self._answers.savings.usd,
         )
 
     def __repr__(self) -> str:
