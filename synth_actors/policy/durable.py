@@ -1,7 +1,7 @@
 """Is a row of the durable tier still good, which rows go first, and when is a failed file tried again?
 
-Wall time ages rows, and it jumps: a row from the future is not served, and yet not deleted for that, since the clock may
-be what is wrong.  Monotonic time says when a file that failed is opened anew.
+Wall time ages rows, and it jumps: a row from the future is not served, and yet not deleted for that, since the clock
+may be what is wrong.  Monotonic time says when a file that failed is opened anew.
 """
 
 from __future__ import annotations
