@@ -98,10 +98,11 @@ def encode(kept: Kept, *, used_at: float) -> Stored:
         raise ValueError("stored_at=nan: give Unix seconds")
     identity, text = identity_hash(kept.identity), _bytes(kept.text)
     words = (kept.stop_reason.encode(), kept.endpoint.encode(), kept.model.encode())
-    cost_usd = None if kept.cost_usd is None or math.isnan(kept.cost_usd) else float(kept.cost_usd)
-    check = checksum(kept.key, identity, (float(kept.stored_at), cost_usd, kept.tokens), (*words, text))
+    stored_at = kept.stored_at + 0.0  # SQLite has no minus zero
+    cost_usd = None if kept.cost_usd is None or math.isnan(kept.cost_usd) else kept.cost_usd + 0.0
+    check = checksum(kept.key, identity, (stored_at, cost_usd, kept.tokens), (*words, text))
     return (
-        *(kept.key, identity, float(kept.stored_at), used_at, kept.tokens, cost_usd),
+        *(kept.key, identity, stored_at, used_at, kept.tokens, cost_usd),
         *(kept.stop_reason, kept.endpoint, kept.model, check, text),
     )
 

@@ -104,6 +104,10 @@ class Tier:
             self._posted_bytes += size_bytes
             self._writer.put(kept, size_bytes)
 
+    async def flush(self) -> None:
+        """Return when everything that was posted before is in the file or dropped."""
+        await trio.to_thread.run_sync(self._writer.wait)
+
     def _say_queue(self) -> None:
         if not self._said_queue:
             self._said_queue = True

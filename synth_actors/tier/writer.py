@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from synth_actors.policy.durable import expired_portion
 from synth_actors.storage.errors import LockedError, StorageError
 from synth_actors.tier import writing
 from synth_actors.tier.disk import Disk
@@ -33,6 +34,7 @@ TRIES = 40
 """Attempts, of a quarter of a second each, to begin writing before the others that write are called a trouble."""
 TRIES_AT_THE_END = 4
 LOCKED_PAUSE_S = 1.0
+LOOK_UP_S = 0.25
 LARGEST_SHARE = 0.25
 """An answer that would take more of `max_file_bytes` is not kept: it would drive out everything else."""
 
@@ -45,6 +47,8 @@ class _Portion:
 
     rows: list[Stored] = field(default_factory=list)
     size_bytes: int = 0
+    waiting: list[threading.Event] = field(default_factory=list)
+    """Of those who want to know when all that was queued before is settled."""
 
     @property
     def is_full(self) -> bool:
@@ -72,7 +76,7 @@ class TierWriter:
         self.settled = self.settled_bytes = self.used_bytes = 0
         self._disk = disk
         self._bounds = bounds
-        self._queue: queue.SimpleQueue[tuple[Kept, int] | None] = queue.SimpleQueue()  # None only wakes
+        self._queue: queue.SimpleQueue[tuple[Kept, int] | threading.Event] = queue.SimpleQueue()
         self._uses: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._wrong: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
         self._left: _Portion | None = None
@@ -89,9 +93,17 @@ class TierWriter:
         """Queue an answer."""
         self._queue.put((kept, size_bytes))
 
-    def wake(self) -> None:
-        """Look whether something is to be done."""
-        self._queue.put(None)
+    def wake(self) -> threading.Event:
+        """Look whether something is to be done; the event is set when all that was queued before is settled."""
+        settled = threading.Event()
+        self._queue.put(settled)
+        return settled
+
+    def wait(self) -> None:
+        """Block until all that was queued before is settled, or the thread has ended."""
+        settled = self.wake()
+        while self._thread.is_alive() and not settled.wait(LOOK_UP_S):
+            pass
 
     def note(self, uses: list[int], wrong: list[tuple[int, bytes]]) -> None:
         """What a look in the file has shown; from the thread that reads."""
@@ -133,7 +145,9 @@ class TierWriter:
         try:
             item = self._queue.get(timeout=LOCKED_PAUSE_S if portion.rows else None)
             while True:
-                if item is not None:
+                if isinstance(item, threading.Event):
+                    portion.waiting.append(item)
+                else:
                     self._add(portion, *item)
                 if portion.is_full:
                     return portion, self._queue.empty()
@@ -154,26 +168,38 @@ class TierWriter:
         self.settled_bytes += size_bytes
 
     def _keep(self, portion: _Portion) -> None:
+        if not self._is_settled(portion):
+            self._left = portion
+            return
+        self._settle(len(portion.rows), portion.size_bytes)
+        for settled in portion.waiting:
+            settled.set()
+
+    def _is_settled(self, portion: _Portion) -> bool:
+        """Whether `portion` is written or dropped; false when it waits for somebody else who writes."""
         change = _Change(portion.rows, _drain(self._uses), _drain(self._wrong), self._bounds)
         if not change:
-            return
+            return True
+        if self._disk.state != "open":  # it failed after these were posted, and that was told
+            self.dropped += len(portion.rows)
+            return True
         try:
-            if self._disk.state != "open":
-                raise StorageError(f"{FORMAT.what} {self._disk.path}: is not open")  # told when it was closed
             self._disk.write(change.make, tries=TRIES_AT_THE_END if self._ending else TRIES)
         except LockedError:
             if not self._ending:
-                self._left = portion
-                return
+                return False
             self.dropped += len(portion.rows)
         except StorageError:
             self.dropped += len(portion.rows)
         else:
-            self.written += len(portion.rows)
-            self.expired += change.gone.expired
-            self.evicted += change.gone.evicted
-            self.used_bytes = change.used_bytes
-        self._settle(len(portion.rows), portion.size_bytes)
+            self._count(change)
+        return True
+
+    def _count(self, change: _Change) -> None:
+        self.written += len(change.rows)
+        self.expired += change.expired
+        self.evicted += change.evicted
+        self.used_bytes = change.used_bytes
 
     def _row(self, kept: Kept, now: float) -> Stored | None:
         try:
@@ -196,13 +222,14 @@ class TierWriter:
 
 @dataclass(slots=True)
 class _Change:
-    """One transaction; false when there is nothing to do.  `gone` and `used_bytes` hold when it is committed."""
+    """One transaction; false when there is nothing to do.  Its figures hold when it is committed."""
 
     rows: list[Stored]
     uses: list[int]
     wrong: list[tuple[int, bytes]]
     bounds: Bounds
-    gone: writing.Gone = field(default_factory=writing.Gone)
+    expired: int = 0
+    evicted: int = 0
     used_bytes: int = 0
 
     def __bool__(self) -> bool:
@@ -213,10 +240,13 @@ class _Change:
         bounds, now = self.bounds, self.bounds.wall()
         writing.delete_wrong(connection, self.wrong)
         writing.note_use(connection, self.uses, now=now)
-        self.gone = writing.make_room(
-            connection, self.rows, now=now, ttl_s=bounds.ttl_s, max_bytes=bounds.max_file_bytes
-        )
+        if bounds.ttl_s is not None:
+            portion = expired_portion(len(self.rows))
+            self.expired = writing.delete_expired(connection, oldest=now - bounds.ttl_s, portion=portion)
+        incoming_bytes = sum(map(writing.size_of, self.rows))
+        self.evicted = writing.make_room(connection, incoming_bytes, now=now, max_bytes=bounds.max_file_bytes)
         writing.insert(connection, self.rows)
+        self.evicted += writing.make_room(connection, 0, now=now, max_bytes=bounds.max_file_bytes)  # whole pages count
         self.used_bytes = writing.used_bytes(connection)
 
 

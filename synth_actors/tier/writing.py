@@ -6,14 +6,13 @@ Each function works inside the transaction that its caller has begun.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 
-from synth_actors.policy.durable import MOST_ROWS_AT_ONCE, excess_bytes, expired_portion, rows_to_go
+from synth_actors.policy.durable import MOST_ROWS_AT_ONCE, excess_bytes, rows_to_go
 from synth_actors.tier.rows import COLUMNS, INSERT, ROW_OVERHEAD_BYTES, Stored, is_right
 
-MOST_ROUNDS = 4
+MOST_ROUNDS = 2
 """How often one transaction looks whether what it deleted was enough: pages that are half empty are not free."""
 
 _DELETE_EXPIRED = "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE stored_at <= ? ORDER BY stored_at LIMIT ?)"
@@ -28,14 +27,6 @@ _USED_AHEAD = (
 _SELECT_ID = f"SELECT {COLUMNS} FROM entry WHERE id = ?"
 
 
-@dataclass(slots=True)
-class Gone:
-    """Rows that made room."""
-
-    expired: int = 0
-    evicted: int = 0
-
-
 def used_bytes(connection: sqlite3.Connection) -> int:
     """What rows and indices occupy in the file; its free pages, which are used first, do not count."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
@@ -44,15 +35,17 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return int((pages - free) * page_bytes)
 
 
-def make_room(
-    connection: sqlite3.Connection, rows: Sequence[Stored], *, now: float, ttl_s: float | None, max_bytes: int
-) -> Gone:
-    """Delete what is expired and, as far as `rows` would not fit below `max_bytes`, what was not used for longest."""
-    gone = Gone()
-    if ttl_s is not None:
-        portion = expired_portion(len(rows))
-        gone.expired = connection.execute(_DELETE_EXPIRED, (now - ttl_s, portion)).rowcount
-    incoming_bytes = sum(size_of(row) for row in rows)
+def delete_expired(connection: sqlite3.Connection, *, oldest: float, portion: int) -> int:
+    """Delete up to `portion` rows that were stored at `oldest` (Unix seconds) or before; how many it were."""
+    return connection.execute(_DELETE_EXPIRED, (oldest, portion)).rowcount
+
+
+def make_room(connection: sqlite3.Connection, incoming_bytes: int, *, now: float, max_bytes: int) -> int:
+    """Delete what was not used for longest until `incoming_bytes` fit below `max_bytes`; how many rows it were.
+
+    A bounded portion: after a bound was lowered it takes several transactions.
+    """
+    evicted = 0
     for _ in range(MOST_ROUNDS):
         excess = excess_bytes(used_bytes=used_bytes(connection), incoming_bytes=incoming_bytes, max_bytes=max_bytes)
         if not excess:
@@ -60,8 +53,8 @@ def make_room(
         connection.execute(_USED_AHEAD, (now, now))
         going = rows_to_go(_candidates(connection, now), excess_bytes=excess)
         connection.executemany(_DELETE, [(row,) for row in going])
-        gone.evicted += len(going)
-    return gone
+        evicted += len(going)
+    return evicted
 
 
 def _candidates(connection: sqlite3.Connection, now: float) -> Iterator[tuple[int, int]]:
