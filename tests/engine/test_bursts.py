@@ -1,7 +1,7 @@
 """Ten thousand callers want a hundred answers, all at once: what is paid, and is everybody answered?
 
 Bursts as they come from a web page, a retry storm or a workload with hot prompts.  `test_identical_requests.py` has the
-rules for one flight; here a hundred flights of a hundred callers end in every way at once, some callers reading streams.
+rules for one flight; here a hundred flights of a hundred callers end in every way at once, some read as streams.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from synth_actors import (
     GenerationError,
     Request,
     Response,
-    SynthActorsError,
     open_engine,
 )
 from synth_actors.providers.base import Call, Fault
@@ -43,9 +42,9 @@ class Burst:
 
     engine: Engine
     answered: dict[str, list[Response]] = field(default_factory=lambda: defaultdict(list))
-    failed: dict[str, list[SynthActorsError]] = field(default_factory=lambda: defaultdict(list))
+    failed: dict[str, list[GenerationError]] = field(default_factory=lambda: defaultdict(list))
     left: Counter[str] = field(default_factory=Counter)
-    broken: list[GenerationError] = field(default_factory=list)
+    broken: list[tuple[str, GenerationError]] = field(default_factory=list)
 
     async def ask(self, request: Request, *, leaves_at: float = float("inf")) -> None:
         """Wait for the whole answer, or leave."""
@@ -53,7 +52,7 @@ class Burst:
         with trio.CancelScope(deadline=leaves_at) as scope:
             try:
                 self.answered[prompt].append(await self.engine.generate(request))
-            except SynthActorsError as exc:
+            except GenerationError as exc:
                 self.failed[prompt].append(exc)
         self.left[prompt] += scope.cancelled_caught
 
@@ -70,10 +69,9 @@ class Burst:
                     assert text == response.text
                     self.answered[prompt].append(response)
             except GenerationError as exc:
-                if text:
-                    assert exc.partial == text
-                    self.broken.append(exc)
                 self.failed[prompt].append(exc)
+                if text:
+                    self.broken.append((text, exc))
         self.left[prompt] += scope.cancelled_caught
 
     def billed_usd(self) -> float:
@@ -261,6 +259,7 @@ async def test_who_has_read_of_a_text_that_breaks_off_is_told_and_the_others_get
         result = await burst(engine, waits, streams=True)
         assert len(provider.calls) == 10 * KEYS + 2 * KEYS
         assert len(result.broken) == KEYS * STREAMS_EACH
+        assert all(exc.partial == text for text, exc in result.broken)
         for prompt in prompts():
             assert len(result.answered[prompt]) == EACH - STREAMS_EACH
             assert {response.text for response in result.answered[prompt]} == {f"about {prompt}"}
