@@ -24,7 +24,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_OPENS = re.compile(r"\s*(`{3,}(?=[^`]*$)|~{3,})")
+_OPENS = re.compile(r"`{3,}(?=[^`]*$)|~{3,}")
 
 
 def normal_form(text: str) -> str:
@@ -56,9 +56,9 @@ def _tidied(lines: list[str]) -> Iterator[str]:
             fence = "" if ends else fence
             yield line.rstrip() if ends else line
         elif line or previous:
-            opening = _OPENS.match(line)
-            fence = opening[1] if opening else ""
             body = line.lstrip()
+            if body.startswith(("```", "~~~")) and (opening := _OPENS.match(body)):
+                fence = opening[0]
             yield line[: len(line) - len(body)] + " ".join(body.split())
         previous = line
 
