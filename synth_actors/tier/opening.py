@@ -90,6 +90,7 @@ def open_for_writing(path: Path, *, suspect: bool = False) -> Files:
         opening.callback(files.close)
         files.lock = Lock(path, what=FORMAT.what, exclusive=False)
         files.writer = _prepared(open_writer(path, FORMAT, "process"), path)
+        _settle_header(files.writer, path)
         if suspect:
             _check_all(files.writer, path)
         files.reader = _prepared(open_reader(path, FORMAT), path)
@@ -209,6 +210,12 @@ def _prepared(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _settle_header(connection: sqlite3.Connection, path: Path) -> None:
+    """Move the log of a file that was just begun into it, so that its header says from then on whose it is."""
+    with translated(FORMAT.what, path):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _check_all(connection: sqlite3.Connection, path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 
+from synth_actors.storage.sqlite import read_store
 from synth_actors.tier import Kept, Tier
+from synth_actors.tier.rows import FORMAT
 
 IDENTITY = "anthropic|claude-haiku-5-5|https://api.example"
 NOON = 1_800_000_000.0
@@ -72,9 +72,15 @@ async def found(tier: Tier, numbers: Sequence[int], *, size: int = 1600) -> list
 
 def rows_in(path: Path) -> int:
     """How many rows there are, whoever has the file open."""
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM entry").fetchone()
+    [(count,)] = read_store(
+        path, FORMAT, lambda connection: connection.execute("SELECT count(*) FROM entry").fetchall()
+    )
     return int(count)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of the file."""
+    return path.read_bytes()
 
 
 def size_bytes(path: Path) -> int:
