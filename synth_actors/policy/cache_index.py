@@ -1,31 +1,30 @@
-"""Do we have it, and what goes first?
+"""Do we have it, and what goes to make room?
 
-An index in memory with two bounds, entries and accounted bytes, that is never above either.  Recency is the order of an
-`OrderedDict` (a touch costs 0.05 us), expiry stands in a sorted list.  To make room, what has expired goes first, then
-what was used longest ago.
+An index in memory with two bounds, entries and accounted bytes, that is never above either.  The values lie in segments
+(`segments`), an order says which entry goes first (`eviction`), and a sorted list which has expired: that goes before
+anything that lives.  Work that need not be done at once, giving memory back and cleaning segments, is done in small
+portions by `tend`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sortedcontainers import SortedList
+
+from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
+from synth_actors.policy.eviction import GreedyDualSizeFrequency, LeastRecentlyUsed, Order
+from synth_actors.policy.reclaim import Reclaim
+from synth_actors.policy.segments import Allocate, Segment, Segments
 
 if TYPE_CHECKING:
     from collections.abc import Set
 
-V = TypeVar("V")
-
-ENTRY_OVERHEAD_BYTES: Final = 350
-"""What one entry costs beside its value: the entry, its key, and its places in both orders.
-
-Measured on CPython 3.11 with `tracemalloc` and kept honest by a test: N entries with fresh 16-byte keys, a TTL and one
-shared value are stored, and the growth is divided by N.  It is 305 to 346 for N from 1,000 to 100,000, depending on how
-full the hash table is just then; the larger, rounded up, so that the cache never holds more than it says.
-"""
+__all__ = ["ENTRY_OVERHEAD_BYTES", "MISS", "REFUSED", "STALE", "STORED", "Absent", "Admission", "CacheIndex", "Entry"]
 
 
 class Absent(Enum):
@@ -39,7 +38,7 @@ class Admission(Enum):
     """What became of a value that was to be stored."""
 
     STORED = "stored"
-    REFUSED = "refused"  # it alone is larger than the whole cache
+    REFUSED = "refused"  # it is larger than a value may be, or there is no memory for it
 
 
 MISS: Final = Absent.MISS
@@ -48,44 +47,58 @@ STORED: Final = Admission.STORED
 REFUSED: Final = Admission.REFUSED
 
 
-class Entry(Generic[V]):
-    """What the cache holds for one key.  `size_bytes` is what is accounted for it, `ENTRY_OVERHEAD_BYTES` included."""
+class CacheIndex:
+    """An index with a time to live, bounded by entries and by bytes.
 
-    __slots__ = ("expires_at", "identity", "key", "size_bytes", "value")
-
-    def __init__(self, key: bytes, value: V, size_bytes: int, expires_at: float, identity: str) -> None:
-        self.key = key
-        self.value = value
-        self.size_bytes = size_bytes
-        self.expires_at = expires_at
-        self.identity = identity
-
-    def __repr__(self) -> str:
-        return f"<Entry {self.key.hex()} {self.size_bytes} bytes until {self.expires_at:g} of {self.identity}>"
-
-
-class CacheIndex(Generic[V]):
-    """An LRU index with a time to live, bounded by entries and by bytes.
+    `accounted_bytes` is the sum of what the entries are accounted for; `footprint_bytes` what they really occupy: whole
+    pages, and what is dead between live values.
 
     The counters are plain ints that only grow.  Every lookup is one of `hits` and `misses` (`stale` are those misses
     that found an expired entry); every value given to `store` is one of `stored` and `refused`; every stored value is
     still there or was counted once in `replaced`, `expired`, `evicted_for_space`, `evicted_for_memory` or `discarded`.
+    `evicted_out_of_order` are those of `evicted_for_memory` that went although a colder entry stayed when all was done.
     """
 
-    def __init__(self, max_entries: int, max_bytes: int, ttl_s: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        max_entries: int,
+        max_bytes: int,
+        ttl_s: float | None,
+        policy: Literal["lru", "cost"] = "lru",
+        worth: Literal["usd", "tokens"] = "tokens",
+        max_entry_bytes: int | None = None,
+        allocate: Allocate = bytearray,
+    ) -> None:
+        """`worth` is what the policy "cost" saves; `max_entry_bytes` bounds one value (None: only `max_bytes` does)."""
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self.max_entry_bytes = max_entry_bytes
         self.ttl_s = ttl_s
         self.accounted_bytes = 0
         self.hits = self.misses = self.stale = 0
         self.stored = self.refused = self.replaced = self.discarded = 0
-        self.expired = self.evicted_for_space = self.evicted_for_memory = 0
-        self._entries: OrderedDict[bytes, Entry[V]] = OrderedDict()  # least recently used first
+        self.expired = self.evicted_for_space = self.evicted_for_memory = self.evicted_out_of_order = 0
+        self.segments = Segments(max_bytes, allocate)
+        self._entries: dict[bytes, Entry]
+        self._order: Order
+        if policy == "lru":
+            by_use: OrderedDict[bytes, Entry] = OrderedDict()
+            self._entries = by_use
+            self._order = LeastRecentlyUsed(by_use)
+        else:
+            self._entries = {}
+            fair_bytes = max_bytes / max(1, max_entries)
+            self._order = GreedyDualSizeFrequency(self._entries, by_tokens=worth == "tokens", fair_bytes=fair_bytes)
         self._expiries: SortedList[tuple[float, bytes]] = SortedList()
         self._next_expiry: float | None = None
+        self._reclaim: Reclaim | None = None
+        self._work: Iterator[int] | None = None  # the steps of it, or of a cleaning
 
-    def lookup(self, key: bytes, *, now: float, identities: Set[str] | None = None) -> Entry[V] | Absent:
-        """The live entry of `key`, which becomes the most recently used one; else `MISS` or `STALE`.
+    # ------------------------------------------------------------------------------------------------ one key
+
+    def lookup(self, key: bytes, *, now: float, identities: Set[str] | None = None) -> Entry | Absent:
+        """The live entry of `key`, which has been used once more; else `MISS` or `STALE`.
 
         An expired entry is dropped on the spot.  One made by an endpoint that is not among `identities` is a miss and
         stays for whoever may have it; None allows every identity.
@@ -99,57 +112,51 @@ class CacheIndex(Generic[V]):
         if identities is not None and entry.identity not in identities:
             self.misses += 1
             return MISS
-        self._entries.move_to_end(key)
+        self._order.touch(entry)
         self.hits += 1
         return entry
 
+    def value(self, entry: Entry) -> bytes:
+        """The value of an entry: bytes that nobody else can change.  Raises LookupError when the entry has gone."""
+        return self.segments.read(entry)
+
     def store(
-        self, key: bytes, value: V, size_bytes: int, *, now: float, identity: str, ttl_s: float | None = None
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        now: float,
+        identity: str,
+        label: Any = None,
+        tokens: int = 0,
+        cost_usd: float | None = None,
+        ttl_s: float | None = None,
     ) -> Admission:
         """Keep `value` for `ttl_s` seconds (None: for the `ttl_s` of the index) as the most recently used entry.
 
-        `size_bytes` is the size of the value alone.  An older entry of the key goes in any case: the newer answer is
-        the one to give, and where it cannot be kept there is none to give.
+        An older entry of the key goes in any case: the newer answer is the one to give, and where it cannot be kept
+        there is none to give.  `REFUSED` when the value is too large, or when the system has no memory for it.
         """
-        accounted = size_bytes + ENTRY_OVERHEAD_BYTES
         older = self._entries.get(key)
         if older is not None:
             self._remove(older)
             self.replaced += 1
-        if accounted > self.max_bytes or self.max_entries < 1:
+        if not self._fits(len(value)):
             self.refused += 1
             return REFUSED
-        self._make_room(accounted, now)
+        accounted = len(value) + ENTRY_OVERHEAD_BYTES
         lifetime_s = self.ttl_s if ttl_s is None else ttl_s
-        self._add(Entry(key, value, accounted, inf if lifetime_s is None else now + lifetime_s, identity))
+        entry = Entry(key, accounted, inf if lifetime_s is None else now + lifetime_s, identity)
+        entry.label, entry.tokens, entry.cost_usd = label, tokens, cost_usd
+        self._make_room(accounted, now)
+        try:
+            self.segments.add(entry, value)
+        except MemoryError:
+            self.refused += 1
+            return REFUSED
+        self._add(entry)
         self.stored += 1
         return STORED
-
-    def expire(self, now: float, limit: int) -> int:
-        """Drop at most `limit` expired entries, the longest expired first; how many were dropped."""
-        dropped = 0
-        while dropped < limit and self._next_expiry is not None and self._next_expiry <= now:
-            self._remove(self._entries[self._expiries[0][1]])
-            dropped += 1
-        self.expired += dropped
-        return dropped
-
-    def shrink(self, bytes_wanted: int, limit: int) -> int:
-        """Evict what was used longest ago until `bytes_wanted` accounted bytes are gone; the bytes that are.
-
-        At most `limit` entries in one call, so that the caller's turn stays short: call again while it gives something.
-        """
-        before = self.accounted_bytes
-        for _ in range(min(limit, len(self._entries))):
-            if before - self.accounted_bytes >= bytes_wanted:
-                break
-            self._remove(self._coldest())
-            self.evicted_for_memory += 1
-        return before - self.accounted_bytes
-
-    def next_expiry(self) -> float | None:
-        """When the next entry expires, None when none will.  Costs an attribute: it is read after every delivery."""
-        return self._next_expiry
 
     def discard(self, key: bytes) -> bool:
         """Forget the entry of `key`; whether there was one."""
@@ -161,14 +168,117 @@ class CacheIndex(Generic[V]):
         return True
 
     def clear(self) -> None:
-        """Forget every entry; the counters stay."""
+        """Forget every entry and give all memory back; the counters stay."""
         self.discarded += len(self._entries)
         self._entries.clear()
+        self._order.clear()
         self._expiries.clear()
         self._next_expiry = None
+        self.segments.clear()
         self.accounted_bytes = 0
+        self._reclaim = self._work = None
 
-    def _found_stale(self, entry: Entry[V]) -> Absent:
+    # ------------------------------------------------------------------------------------------------ expiry
+
+    def expire(self, now: float, limit: int) -> int:
+        """Drop at most `limit` expired entries, the longest expired first; how many were dropped."""
+        dropped = 0
+        while dropped < limit and self._next_expiry is not None and self._next_expiry <= now:
+            self._remove(self._entries[self._expiries[0][1]])
+            dropped += 1
+        self.expired += dropped
+        return dropped
+
+    def next_expiry(self) -> float | None:
+        """When the next entry expires, None when none will.  Costs an attribute: it is read after every delivery."""
+        return self._next_expiry
+
+    # ------------------------------------------------------------------------------------------------ memory
+
+    @property
+    def footprint_bytes(self) -> int:
+        """What it really occupies: the written pages of all segments, dead bytes included, and what entries cost."""
+        return self.segments.resident_bytes + len(self._entries) * ENTRY_OVERHEAD_BYTES
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether `tend` has something to do now: a shrink, cleaning, or sorting that was put off."""
+        return self._work is not None or self.segments.is_littered or self._order.is_unsettled
+
+    def begin_shrink(self, bytes_wanted: int) -> None:
+        """Give back so many bytes of the footprint as of now; `tend` does it, and drops what has expired first.
+
+        A newer wish takes the place of one that is not fulfilled yet; 0 ends it.
+        """
+        self._end_reclaim()
+        if bytes_wanted > 0:
+            self._reclaim = Reclaim(self, max(0, self.footprint_bytes - bytes_wanted))
+            self._work = self._reclaim.steps()
+
+    def tend(self, now: float, limit: int) -> bool:
+        """Do work that was put off, touching at most `limit` entries; whether there is more to do at once.
+
+        First what has expired is dropped, then the shrink goes on, then segments are cleaned.
+        """
+        left = limit - self.expire(now, limit)
+        while left > 0 and (self._work is not None or self._begin_cleaning()):
+            left -= self._step()
+        self._order.settle(max(0, left))
+        return self.is_busy or (self._next_expiry is not None and self._next_expiry <= now)
+
+    def evict_for_memory(self, entry: Entry) -> None:
+        """Let an entry go because memory is short."""
+        self._remove(entry)
+        self.evicted_for_memory += 1
+
+    def move(self, entry: Entry) -> None:
+        """Copy an entry's value out of its segment; if there is no memory even for that, let it go."""
+        try:
+            self.segments.move(entry)
+        except MemoryError:
+            self.evict_for_memory(entry)
+
+    def settle(self, limit: int) -> int:
+        """Do at most so much of the sorting that was put off; how much was done."""
+        return self._order.settle(limit)
+
+    def coldest_rank(self) -> Rank | None:
+        """The rank of the entry that would go first, None without entries."""
+        return rank_of(self._order.coldest()) if self._entries else None
+
+    def _step(self) -> int:
+        """One step of the work under way: how many entries that touched; 0 if it ended instead."""
+        assert self._work is not None
+        for touched in self._work:
+            return touched
+        self._end_reclaim()
+        return 0
+
+    def _end_reclaim(self) -> None:
+        if self._reclaim is not None:
+            self.evicted_out_of_order += self._reclaim.out_of_order
+        self._reclaim = self._work = None
+
+    def _begin_cleaning(self) -> bool:
+        if not self.segments.is_littered:
+            return False
+        self._work = self._empty(self.segments.most_dead())
+        return True
+
+    def _empty(self, segment: Segment) -> Iterator[int]:
+        self.segments.seal(segment)
+        while segment.entries:
+            self.move(segment.entries[-1])
+            yield 1
+
+    # ------------------------------------------------------------------------------------------------ inside
+
+    def _fits(self, size_bytes: int) -> bool:
+        if self.max_entry_bytes is not None and size_bytes > self.max_entry_bytes:
+            return False
+        return size_bytes + ENTRY_OVERHEAD_BYTES <= self.max_bytes and self.max_entries > 0
+
+    def _found_stale(self, entry: Entry) -> Absent:
         self._remove(entry)
         self.misses += 1
         self.stale += 1
@@ -178,22 +288,24 @@ class CacheIndex(Generic[V]):
     def _make_room(self, accounted: int, now: float) -> None:
         while len(self._entries) >= self.max_entries or self.accounted_bytes + accounted > self.max_bytes:
             if not self.expire(now, limit=1):
-                self._remove(self._coldest())
+                entry = self._order.coldest()
+                self._order.evicted(entry)
+                self._remove(entry)
                 self.evicted_for_space += 1
 
-    def _coldest(self) -> Entry[V]:
-        return next(iter(self._entries.values()))
-
-    def _add(self, entry: Entry[V]) -> None:
+    def _add(self, entry: Entry) -> None:
         self._entries[entry.key] = entry
+        self._order.add(entry)
         self.accounted_bytes += entry.size_bytes
         if entry.expires_at != inf:
             self._expiries.add((entry.expires_at, entry.key))
             if self._next_expiry is None or entry.expires_at < self._next_expiry:
                 self._next_expiry = entry.expires_at
 
-    def _remove(self, entry: Entry[V]) -> None:
+    def _remove(self, entry: Entry) -> None:
         del self._entries[entry.key]
+        self._order.remove(entry)
+        self.segments.remove(entry)
         self.accounted_bytes -= entry.size_bytes
         if entry.expires_at != inf:
             self._expiries.remove((entry.expires_at, entry.key))

@@ -136,7 +136,9 @@ class Provider(Protocol):
     """An adapter to one model behind one address.
 
     `name` is what users call the endpoint, `model` the model's name, and `identity` says what made an answer: two
-    providers with equal identity give interchangeable answers, so a cached answer of one serves the other.
+    providers with equal identity give interchangeable answers, so a cached answer of one serves the other, also in
+    another run and another process.  It says all that changes answers and is not in the request, and nothing secret: it
+    is kept in files.
     """
 
     name: str

@@ -15,16 +15,19 @@ saw it.
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 import httpx2
 import orjson
 
+from synth_actors.policy.cache_key import digest_of
 from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
 from synth_actors.providers.http_body import (
@@ -84,15 +87,15 @@ class HttpProvider(ABC):
             raise _ours_error(f"endpoint {endpoint.name!r}: extra_body", name)
         self.name = endpoint.name
         self.model = endpoint.model
-        self.identity = f"{endpoint.provider}|{endpoint.model}|{access.base_url}"
+        self.identity = identity_of(endpoint, access.base_url)
         self.schema_in_prompt = False
         self._access = access
-        self._extra_body = endpoint.extra_body
+        self._extra_body = copy.deepcopy(endpoint.extra_body)  # what is sent stays what the identity says
         self._report = Reporter(access.key or "", endpoint.connect_timeout_s)
         self._http = open_client(endpoint)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name} at {self._access.base_url}>"
+        return f"<{type(self).__name__} {self.name} at {_public(self._access.base_url)}>"
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -217,6 +220,29 @@ class HttpProvider(ABC):
         return Completion(
             text=text, stop_reason=progress.stop_reason, usage=progress.usage or UNKNOWN_USAGE, model=progress.model
         )
+
+
+def identity_of(endpoint: Endpoint, base_url: str) -> str:
+    """What makes the answers of an endpoint: provider, model, address, and a digest of an `extra_body` if there is one.
+
+    Whatever decides only who asks, who pays, how fast and how often is left out, so that a new key or another limit
+    does not make what was paid for useless: key, credentials in the address, `extra_headers`, `verify`, `weight`,
+    `price`, limits, timeouts, `stream`, and the endpoint's name.
+
+    Raises:
+        ConfigError: `extra_body` holds something that JSON cannot; the message says where.
+    """
+    parts = [str(endpoint.provider), endpoint.model, _public(base_url)]
+    if endpoint.extra_body:
+        parts.append(f"extra_body={digest_of(endpoint.extra_body, f'endpoint {endpoint.name!r}: extra_body')}")
+    return "|".join(part.replace("%", "%25").replace("|", "%7C") for part in parts)
+
+
+def _public(base_url: str) -> str:
+    """The address without what may be secret in it: user and password; a query is there by its digest."""
+    parts = urlsplit(base_url)
+    query = digest_of({"query": parts.query}, "base_url") if parts.query else ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query).geturl()
 
 
 def merged(body: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

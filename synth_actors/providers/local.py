@@ -1,8 +1,13 @@
 """What does a request get when there is no model behind it?
 
 A schema becomes a realistic, valid JSON document; a prompt without schema becomes some sentences about its topic. The
-same messages, system text, seed, sample index, namespace and schema give the same answer on every machine;
-`temperature` and `extra` steer a model, and there is none here, so they change nothing.
+same messages, system text, seed, sample index, namespace and schema give the same answer on every machine with the same
+release of mimesis, whose lists of names and words are drawn from; `temperature` and `extra` steer a model, and there is
+none here, so they change nothing.
+
+The endpoint has nothing that could change an answer, and the seed is the request's. So `identity` says the two things
+that no request does: the generation of what is written here and in `sampling`, and the release of mimesis. Where
+either has changed, answers that were kept are made anew, for nothing.
 
 `max_tokens` bounds free text, at four characters a token. A JSON document is always whole: half of it would be of no
 use to anybody, and here it costs nothing. `stop` ends both where it says.
@@ -12,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,7 +36,8 @@ if TYPE_CHECKING:
     from synth_actors.types import Request
 
 BYTES_PER_TOKEN = 4
-_VERSION = b"local/1"  # another number here is another answer for every request
+GENERATION = 1
+"""To be raised with every change of what is made for a request; it is a part of each seed, and of `identity`."""
 _MOST_PIECES = 32
 _PIECE = 16
 
@@ -43,7 +50,6 @@ class LocalProvider:
     """
 
     model = "local"
-    identity = "local"
 
     def __init__(self, endpoint: Endpoint) -> None:
         if endpoint.model not in ("", "local"):
@@ -52,6 +58,7 @@ class LocalProvider:
             if value:
                 raise ConfigError(f"Endpoint.{field}: 'local' sends nothing to a server; leave it out")
         self.name = endpoint.name
+        self.identity = f"local/{GENERATION}|mimesis/{metadata.version('mimesis')}"
 
     def __repr__(self) -> str:
         return f"<LocalProvider {self.name}>"
@@ -147,7 +154,7 @@ def seed_of_call(call: Call) -> int:
 
 
 def _parts(request: Request, json_schema: dict[str, Any] | None) -> Iterator[bytes]:
-    yield _VERSION
+    yield f"local/{GENERATION}".encode()
     yield orjson.dumps([request.seed, request.sample_index, request.namespace, request.system])
     for message in request.as_messages():
         yield message.role.encode()

@@ -32,6 +32,14 @@ class MismatchError(StorageError):
     """A sound database, but of another program or in another format."""
 
 
+class OutdatedError(MismatchError):
+    """A store of this program in the format of an earlier release."""
+
+
+class NewerError(MismatchError):
+    """A store of this program in the format of a later release, which may be using it."""
+
+
 class EmptyError(MismatchError):
     """Nothing was ever written in the file: it has no bytes, or its owner was killed before it had made the store."""
 

@@ -18,6 +18,8 @@ from synth_actors.storage.errors import (
     DamagedError,
     EmptyError,
     MismatchError,
+    NewerError,
+    OutdatedError,
     ReadOnlyError,
     os_error,
     storage_error,
@@ -104,14 +106,12 @@ def open_reader(path: Path, form: Format) -> sqlite3.Connection:
         return _connect(f"{path.as_uri()}?mode=ro", query_only=True)
 
 
-def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T]) -> T:
-    """What `ask` finds in the store, as of one moment; another process may write meanwhile.  Blocks.
-
-    `ask` returns values, no cursors.  Nothing is changed in the file, nor anything left beside it.
+def open_for_reading(path: Path, form: Format) -> sqlite3.Connection:
+    """A connection that only reads, without one that writes; nothing is left beside the file.  Its header is checked.
 
     Raises:
         ReadOnlyError: there is no such file, or it may not be read.
-        DamagedError, MismatchError: it is not a sound store of this format; `ask` was not called, or met the damage.
+        DamagedError, MismatchError: it is not a store of this format.
         EmptyError: nothing was ever written in it.
     """
     path = real(path)
@@ -125,11 +125,33 @@ def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T])
         raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
     with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?{_way_to_read(path)}", query_only=True)
-    with closing(connection), translated(form.what, path):
-        if _is_empty(connection):
-            raise EmptyError(f"{form.what} {path}: nothing was ever written in it; choose another path")
-        _check_header(connection, path, form)
+    try:
+        with _opening(form.what, path):
+            if _is_empty(connection):
+                raise EmptyError(f"{form.what} {path}: nothing was ever written in it; choose another path")
+            _check_header(connection, path, form)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T]) -> T:
+    """What `ask` finds in the store, as of one moment; another process may write meanwhile.  Blocks.
+
+    `ask` returns values, no cursors.  Nothing is changed in the file, nor anything left beside it.
+
+    Raises:
+        StorageError: as `open_for_reading`; also when `ask` met damage.
+    """
+    with closing(open_for_reading(path, form)) as connection, translated(form.what, real(path)):
         return one_moment(connection, ask)
+
+
+def check_pages(connection: sqlite3.Connection, path: Path, form: Format) -> None:
+    """Raises `DamagedError` unless every page of the database is where it belongs; about half a second a GiB."""
+    with translated(form.what, path):
+        _check_pages(connection, path, form)
 
 
 def fold_log(path: Path) -> None:
@@ -204,6 +226,10 @@ def _header(connection: sqlite3.Connection) -> tuple[int, int]:
 
 def _check(connection: sqlite3.Connection, path: Path, form: Format) -> None:
     _check_header(connection, path, form)
+    _check_pages(connection, path, form)
+
+
+def _check_pages(connection: sqlite3.Connection, path: Path, form: Format) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         first = " ".join(str(verdict).split())
@@ -214,10 +240,8 @@ def _check_header(connection: sqlite3.Connection, path: Path, form: Format) -> N
     application_id, version = _header(connection)
     if application_id != form.application_id:
         raise MismatchError(f"{form.what} {path}: a database, but not a {form.what}; choose another path")
+    found = f"{form.what} {path}: written in format {version}; this release reads format {form.version}"
     if version > form.version:
-        remedy = f"this release reads format {form.version}; update synth_actors"
-    elif version < form.version:
-        remedy = f"this release reads format {form.version}; use the release that wrote it, or another path"
-    else:
-        return
-    raise MismatchError(f"{form.what} {path}: written in format {version}; {remedy}")
+        raise NewerError(f"{found}; update synth_actors")
+    if version < form.version:
+        raise OutdatedError(f"{found}; use the release that wrote it, or another path")

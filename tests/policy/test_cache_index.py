@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tracemalloc
 from math import inf
+from typing import Literal
 
 import pytest
 
+from synth_actors.machine import map_pages
 from synth_actors.policy.cache_index import (
     ENTRY_OVERHEAD_BYTES,
     MISS,
@@ -27,17 +29,28 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
+def value(number: int, size: int = 50) -> bytes:
+    return number.to_bytes(2, "big") * (size // 2)
+
+
 def index_of(
-    *numbers: int, max_entries: int = 100, max_bytes: int = ROOMY, ttl_s: float | None = 10.0
-) -> CacheIndex[str]:
-    index: CacheIndex[str] = CacheIndex(max_entries, max_bytes, ttl_s)
+    *numbers: int,
+    max_entries: int = 100,
+    max_bytes: int = ROOMY,
+    ttl_s: float | None = 10.0,
+    policy: Literal["lru", "cost"] = "lru",
+    max_entry_bytes: int | None = None,
+) -> CacheIndex:
+    index = CacheIndex(
+        max_entries=max_entries, max_bytes=max_bytes, ttl_s=ttl_s, policy=policy, max_entry_bytes=max_entry_bytes
+    )
     for number in numbers:
         put(index, number)
     return index
 
 
-def put(index: CacheIndex[str], number: int, size: int = 50, now: float = 0.0, ttl_s: float | None = None) -> Admission:
-    return index.store(key(number), f"value {number}", size, now=now, identity="maker", ttl_s=ttl_s)
+def put(index: CacheIndex, number: int, size: int = 50, now: float = 0.0, ttl_s: float | None = None) -> Admission:
+    return index.store(key(number), value(number, size), now=now, identity="maker", tokens=5, ttl_s=ttl_s)
 
 
 def held(index: CacheIndex[str]) -> list[int]:
@@ -48,7 +61,7 @@ def test_a_stored_value_is_a_hit_with_its_value() -> None:
     index = index_of(1)
     found = index.lookup(key(1), now=1.0, identities=frozenset({"maker"}))
     assert isinstance(found, Entry)
-    assert (found.value, found.identity, found.expires_at) == ("value 1", "maker", 10.0)
+    assert (index.value(found), found.identity, found.expires_at) == (value(1), "maker", 10.0)
     assert found.size_bytes == 50 + ENTRY_OVERHEAD_BYTES
     assert (index.hits, index.misses) == (1, 0)
 
@@ -117,16 +130,43 @@ def test_a_value_that_fits_exactly_is_stored() -> None:
 
 
 def test_a_value_larger_than_the_cache_is_refused_and_evicts_nobody() -> None:
-    index = index_of(1, max_bytes=500)
-    assert put(index, 2, size=501 - ENTRY_OVERHEAD_BYTES) is REFUSED
+    index = index_of(1, max_bytes=1000)
+    assert put(index, 2, size=1002 - ENTRY_OVERHEAD_BYTES) is REFUSED
     assert held(index) == [1]
     assert (index.stored, index.refused, index.evicted_for_space) == (1, 1, 0)
 
 
 def test_a_refused_value_takes_the_older_one_of_its_key_with_it() -> None:
-    index = index_of(1, max_bytes=500)
-    assert put(index, 1, size=500) is REFUSED
+    index = index_of(1, max_bytes=1000)
+    assert put(index, 1, size=1000) is REFUSED
     assert (held(index), index.accounted_bytes, index.replaced) == ([], 0, 1)
+
+
+@pytest.mark.parametrize(("size", "admission"), [(50, STORED), (52, REFUSED)])
+def test_a_value_may_be_as_large_as_one_may_be_and_no_larger(size: int, admission: Admission) -> None:
+    index = index_of(max_entry_bytes=50)
+    assert put(index, 1, size=size) is admission
+    assert index.refused == (admission is REFUSED)
+
+
+def test_without_memory_for_it_a_value_is_refused_and_the_cache_goes_on() -> None:
+    def allocate(size_bytes: int) -> bytearray:
+        if allocated:
+            raise OSError(12, "Cannot allocate memory")
+        allocated.append(size_bytes)
+        return bytearray(size_bytes)
+
+    allocated: list[int] = []
+    index = CacheIndex(max_entries=100, max_bytes=20_000, ttl_s=None, allocate=allocate)
+    assert put(index, 1, size=4000) is STORED
+    assert put(index, 2, size=4000) is REFUSED
+    assert put(index, 3, size=50) is STORED
+    assert (held(index), index.stored, index.refused, index.accounted_bytes) == (
+        [1, 3],
+        2,
+        1,
+        4050 + 2 * ENTRY_OVERHEAD_BYTES,
+    )
 
 
 def test_a_cache_of_no_entries_refuses_everything() -> None:
@@ -136,11 +176,11 @@ def test_a_cache_of_no_entries_refuses_everything() -> None:
 
 def test_a_newer_value_replaces_the_older_one_and_its_expiry() -> None:
     index = index_of(1, 2)
-    index.store(key(1), "newer", 70, now=5.0, identity="another")
+    index.store(key(1), b"newer", now=5.0, identity="another")
     found = index.lookup(key(1), now=14.0)
     assert isinstance(found, Entry)
-    assert (found.value, found.identity, found.expires_at) == ("newer", "another", 15.0)
-    assert index.accounted_bytes == 50 + 70 + 2 * ENTRY_OVERHEAD_BYTES
+    assert (index.value(found), found.identity, found.expires_at) == (b"newer", "another", 15.0)
+    assert index.accounted_bytes == 50 + 5 + 2 * ENTRY_OVERHEAD_BYTES
     assert (index.stored, index.replaced, len(index)) == (3, 1, 2)
 
 
@@ -180,35 +220,13 @@ def test_expiring_takes_the_longest_expired_first_and_no_more_than_the_limit() -
     assert (held(index), index.expired) == ([3], 2)
 
 
-def test_shrinking_gives_back_at_least_what_was_wanted_from_the_coldest() -> None:
-    index = index_of(1, 2, 3, 4)
-    index.lookup(key(1), now=0.0)
-    each = 50 + ENTRY_OVERHEAD_BYTES
-    assert index.shrink(each + 1, limit=100) == 2 * each
-    assert (held(index), index.evicted_for_memory) == ([1, 4], 2)
-
-
-def test_shrinking_ends_at_its_limit_and_at_an_empty_cache() -> None:
-    index = index_of(1, 2, 3)
-    each = 50 + ENTRY_OVERHEAD_BYTES
-    assert index.shrink(ROOMY, limit=2) == 2 * each
-    assert index.shrink(ROOMY, limit=2) == each
-    assert index.shrink(ROOMY, limit=2) == 0
-    assert index.next_expiry() is None
-
-
-def test_shrinking_by_nothing_evicts_nobody() -> None:
-    index = index_of(1)
-    assert index.shrink(0, limit=10) == 0
-    assert held(index) == [1]
-
-
 def test_discarding_and_clearing_are_counted_and_leave_nothing_accounted() -> None:
     index = index_of(1, 2, 3)
     assert index.discard(key(1)) is True
     assert index.discard(key(1)) is False
     index.clear()
     assert (len(index), index.accounted_bytes, index.next_expiry(), index.discarded) == (0, 0, None, 3)
+    assert index.footprint_bytes == 0
     assert put(index, 1) is STORED
 
 
@@ -218,10 +236,10 @@ def test_a_verdict_can_be_matched() -> None:
     for number in (1, 2):
         match index.lookup(key(number), now=0.0):
             case Entry() as entry:
-                verdicts.append(entry.value)
+                verdicts.append(index.value(entry))
             case Absent.MISS | Absent.STALE:
-                verdicts.append("nothing")
-    assert verdicts == ["value 1", "nothing"]
+                verdicts.append(b"")
+    assert verdicts == [value(1), b""]
 
 
 def test_reprs_say_what_is_held() -> None:
@@ -230,14 +248,58 @@ def test_reprs_say_what_is_held() -> None:
     assert "of maker" in repr(index.lookup(key(1), now=0.0))
 
 
-@pytest.mark.parametrize("count", [1_000, 10_000])
-def test_the_overhead_of_an_entry_is_what_was_measured(count: int) -> None:
-    index: CacheIndex[None] = CacheIndex(count, 10**12, 60.0)
+def test_what_belongs_to_an_entry_comes_back_with_it() -> None:
+    index, label = index_of(), object()
+    index.store(key(1), b"text", now=0.0, identity="maker", label=label, tokens=7, cost_usd=0.25)
+    found = index.lookup(key(1), now=0.0)
+    assert isinstance(found, Entry)
+    assert found.label is label
+    assert (found.tokens, found.cost_usd, found.value_bytes) == (7, 0.25, 4)
+
+
+def test_a_value_that_was_given_does_not_change_when_its_entry_goes() -> None:
+    index = index_of(1)
+    found = index.lookup(key(1), now=0.0)
+    assert isinstance(found, Entry)
+    given = index.value(found)
+    put(index, 1, size=60)
+    assert given == value(1)
+    with pytest.raises(LookupError, match="has gone from the cache: read its value in the turn"):
+        index.value(found)
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+def test_an_index_that_was_cleared_starts_anew(policy: Literal["lru", "cost"]) -> None:
+    index = index_of(1, 2, max_entries=2, policy=policy)
+    index.begin_shrink(1)
+    index.clear()
+    assert not index.is_busy
+    for number in (3, 4, 5):
+        put(index, number)
+    assert (held(index), index.evicted_for_space) == ([4, 5], 1)
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+@pytest.mark.parametrize("count", [1_000, 22_000])
+def test_the_overhead_of_an_entry_is_what_was_measured(count: int, policy: Literal["lru", "cost"]) -> None:
+    index = CacheIndex(
+        max_entries=count, max_bytes=10**12, ttl_s=60.0, policy=policy, worth="usd", allocate=map_pages
+    )  # mapped pages are not traced
+    text = bytes(2000)
     tracemalloc.start()
     try:
         before, _peak = tracemalloc.get_traced_memory()
         for number in range(count):
-            index.store(os.urandom(16), None, 0, now=number * 0.001, identity="maker")
+            entry_key, now = os.urandom(16), number * 0.001
+            index.store(
+                entry_key,
+                text[number % 1000 :],
+                now=now,
+                identity="maker",
+                tokens=400 + number,
+                cost_usd=1 / (number + 1),
+            )
+            index.lookup(entry_key, now=now)
         after, _peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

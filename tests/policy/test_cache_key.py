@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from synth_actors.errors import ConfigError
-from synth_actors.policy.cache_key import KEYED, NOT_IN_KEY, cache_key, key_of
+from synth_actors.policy.cache_key import (
+    KEYED,
+    NOT_IN_KEY,
+    cache_key,
+    digest_of,
+    key_of,
+    normalised_key,
+    normalised_key_of,
+)
+from synth_actors.policy.prompt_format import normal_form
 from synth_actors.types import Message, Request
 
 FACE = "\U0001f600"
@@ -114,6 +123,9 @@ def test_a_key_has_sixteen_bytes() -> None:
         ({"extra": {"a": 10**30, "b": 1}}, {"extra": {"b": 1, "a": 10**30}}),
         ({"output_schema": {"a": 1, "b": 2}}, {"output_schema": {"b": 2, "a": 1}}),
         ({"output_schema": Own("a", {})}, {"output_schema": Own("a", {})}),
+        ({"output_schema": {"minimum": 1}}, {"output_schema": {"minimum": 1.0}}),
+        ({"output_schema": {"enum": [1e20, 0]}}, {"output_schema": {"enum": [1e20, -0.0]}}),
+        ({"output_schema": Own("a", {"const": 1})}, {"output_schema": Own("a", {"const": 1.0})}),
     ],
 )
 def test_two_spellings_of_one_request_have_one_key(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -131,6 +143,9 @@ def test_two_spellings_of_one_request_have_one_key(one: dict[str, Any], other: d
         ({"seed": 1}, {"sample_index": 1}),
         ({"extra": {"seed": 1}}, {"seed": 1}),
         ({"output_schema": {}}, {"extra": {"output_schema": {}}}),
+        ({"output_schema": {"const": 1}}, {"output_schema": {"const": True}}),
+        ({"output_schema": {"const": 1}}, {"output_schema": {"const": "1"}}),
+        ({"output_schema": Own("a", {"const": 1})}, {"output_schema": Own('a\0{"const":1}', {"const": 1})}),
         ({"output_schema": {"const": FACE}}, {"output_schema": Own("", {"const": FACE})}),
         # the same, where orjson gives up
         ({"seed": 10**30, "prompt": "a", "system": "b"}, {"seed": 10**30, "prompt": "ab"}),
@@ -278,3 +293,126 @@ def test_remembering_a_key_changes_nothing_that_the_user_sees() -> None:
     assert request == fresh
     assert request.model_dump() == fresh.model_dump()
     assert repr(request) == repr(fresh)
+
+
+def test_a_temperature_put_in_as_a_whole_number_is_that_temperature() -> None:
+    request = make(temperature=0.5).model_copy(update={"temperature": 1})
+    assert request == make(temperature=1.0)
+    assert cache_key(request) == cache_key(make(temperature=1.0))
+
+
+# ----------------------------------------------------------------------------------------- fields of a subclass
+
+
+class Team(Request):
+    """A request of a user whose own provider reads one field more."""
+
+    team: Any = None
+
+
+class Renamed(Request):
+    """The same fields under another name."""
+
+
+def test_a_field_that_a_subclass_adds_changes_the_key() -> None:
+    teams = [None, "", "otters", True, 1, 2, {"a": 1}, {"b": 1}, FACE, FACE_AS_TWO, 10**30]
+    schemas: list[Any] = [None, {}, Person, Own("a", {})]
+    for schema in schemas:
+        keys = {key_of(Team(prompt="hello", team=team, output_schema=schema)) for team in teams}
+        assert len(keys | {key_of(make(output_schema=schema))}) == len(teams) + 1
+
+
+def test_a_subclass_that_adds_nothing_asks_for_the_same() -> None:
+    assert key_of(Renamed(prompt="hello")) == key_of(make())
+
+
+def test_a_field_of_a_subclass_that_its_owner_changes_is_read_again() -> None:
+    team = ["a"]
+    request = Team(prompt="hello", team=team)
+    before = key_of(request)
+    team.append("b")
+    assert key_of(request) == key_of(Team(prompt="hello", team=["a", "b"])) != before
+
+
+def test_a_field_of_a_subclass_that_json_cannot_write_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"Team\.team: set \{1\}"):
+        key_of(Team(prompt="hello", team={1}))
+
+
+# ----------------------------------------------------------------------------------------- without the formatting
+
+formats = st.text("a\u0301\u00e1 \n\t\r`~", max_size=12)
+
+
+@given(formats, formats)
+def test_normalised_keys_are_equal_exactly_when_the_normal_forms_are(one: str, other: str) -> None:
+    same = normal_form(one) == normal_form(other)
+    for first, second in (
+        (make(prompt=one), make(prompt=other)),
+        (make(system=one), make(system=other)),
+        (make(messages=[{"role": "user", "content": t}]) for t in (one, other)),
+    ):
+        assert (normalised_key(first) == normalised_key(second)) == same
+
+
+@given(requests, requests)
+def test_a_normalised_key_is_never_the_plain_key_of_any_request(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert normalised_key(make(**one)) != cache_key(make(**other))
+
+
+def test_only_prompt_system_and_messages_are_normalised() -> None:
+    for name in KEYED - {"prompt", "messages", "system", "output_schema"}:
+        keys = {normalised_key(make(**{name: value})) for value in VALUES[name]}
+        assert len(keys) == len(VALUES[name])
+    stops = [("a",), ("a ",), ("a\n",)]
+    assert len({normalised_key(make(stop=stop)) for stop in stops}) == len(stops)
+    schemas = [{"const": "a"}, {"const": "a "}]
+    assert len({normalised_key(make(output_schema=schema)) for schema in schemas}) == len(schemas)
+
+
+def test_a_system_text_of_blanks_is_an_empty_one_and_not_none() -> None:
+    assert normalised_key(make(system="  ")) == normalised_key(make(system="")) != normalised_key(make())
+
+
+def test_a_normalised_key_leaves_the_request_as_it_is() -> None:
+    request = make(messages=[{"role": "user", "content": "  a  b "}], system=" s ")
+    normalised_key_of(request)
+    assert request == make(messages=[{"role": "user", "content": "  a  b "}], system=" s ")
+
+
+@given(requests)
+def test_both_remembered_keys_are_the_computed_keys(fields: dict[str, Any]) -> None:
+    request = make(**fields)
+    assert normalised_key_of(request) == normalised_key_of(request) == normalised_key(request)
+    assert key_of(request) == cache_key(request)
+
+
+def test_a_normalised_key_is_made_anew_for_what_its_owner_may_change() -> None:
+    inner = [1]
+    for request in (make(extra={"a": inner}), make(output_schema={"enum": inner}), Team(prompt="p", team=inner)):
+        before = normalised_key_of(request)
+        inner.append(2)
+        assert normalised_key_of(request) != before
+    empty = make()
+    before = normalised_key_of(empty)
+    empty.extra["a"] = 1  # type: ignore[index]
+    assert normalised_key_of(empty) != before
+
+
+# ----------------------------------------------------------------------------------------- any other document
+
+
+@given(st.dictionaries(texts, trees, max_size=2), st.dictionaries(texts, trees, max_size=2))
+def test_digests_are_equal_exactly_when_the_documents_are(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert (digest_of(one, "x") == digest_of(other, "x")) == (kind(one) == kind(other))
+
+
+def test_a_document_without_a_digest_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"Endpoint\.extra_body\.a\[0\]: float nan cannot be written as JSON"):
+        digest_of({"a": [nan]}, "Endpoint.extra_body")
+    with pytest.raises(ConfigError, match=r"Endpoint\.extra_body: cannot be written as JSON"):
+        digest_of({"a": 10**5000}, "Endpoint.extra_body")
+    loop: dict[str, Any] = {}
+    loop["loop"] = loop
+    with pytest.raises(ConfigError, match=r"Endpoint\.extra_body: nested too deep"):
+        digest_of(loop, "Endpoint.extra_body")

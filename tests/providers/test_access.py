@@ -109,6 +109,86 @@ async def test_a_base_url_with_one_v1_too_many_is_told(dialect: Dialect) -> None
         await built(provider="anthropic", base_url="http://127.0.0.1:1/v1")
 
 
+# What made an answer, as caches keep it.
+
+
+async def identity(**fields: Any) -> str:
+    return (await built(**{"api_key": "k", "base_url": "http://127.0.0.1:1"} | fields)).identity
+
+
+async def test_what_changes_answers_changes_the_identity(dialect: Dialect) -> None:
+    plain = await identity(provider=dialect.name)
+    assert plain == f"{dialect.name}|x|http://127.0.0.1:1"
+    changes: list[dict[str, Any]] = [
+        {"model": "y"},
+        {"model": "x|http://127.0.0.1:1/a", "base_url": "http://127.0.0.1:2"},
+        {"model": "x", "base_url": "http://127.0.0.1:1/a|http://127.0.0.1:2"},
+        {"model": "x%7Chttp://127.0.0.1:1/a", "base_url": "http://127.0.0.1:2"},
+        {"base_url": "http://127.0.0.1:2"},
+        {"base_url": "http://127.0.0.1:1/a"},
+        {"base_url": "http://127.0.0.1:1?deployment=a"},
+        {"base_url": "http://127.0.0.1:1?deployment=b"},
+        {"extra_body": {"top_k": 1}},
+        {"extra_body": {"top_k": 2}},
+        {"extra_body": {"top_k": True}},
+        {"extra_body": {"top_k": None}},
+        {"extra_body": {"deep": {"top_k": 1}}},
+    ]
+    identities = {await identity(**{"provider": dialect.name} | change) for change in changes}
+    assert len(identities | {plain}) == len(changes) + 1
+
+
+async def test_what_only_says_who_asks_and_how_changes_no_identity(dialect: Dialect) -> None:
+    plain = await identity(provider=dialect.name)
+    changes: list[dict[str, Any]] = [
+        {"name": "other"},
+        {"api_key": "another"},
+        {"base_url": "http://otter:s3cret@127.0.0.1:1"},
+        {"base_url": "http://s3cret@127.0.0.1:1/"},
+        {"base_url": "http://otter:s3@cret@127.0.0.1:1"},
+        {"extra_body": {}},
+        {"extra_headers": {"X-Team": "otters"}},
+        {"weight": 2.0, "max_concurrency": 3, "requests_per_minute": 4, "input_tokens_per_minute": 5},
+        {"price": Price(input_usd_per_mtok=1.0, output_usd_per_mtok=1.0), "stream": "always", "verify": False},
+        {"connect_timeout_s": 1.0, "first_token_timeout_s": 2.0, "idle_timeout_s": 3.0, "attempt_timeout_s": 4.0},
+    ]
+    for change in changes:
+        assert await identity(**{"provider": dialect.name} | change) == plain, change
+
+
+async def test_two_spellings_of_one_extra_body_are_one_identity(dialect: Dialect) -> None:
+    spellings: list[dict[str, Any]] = [
+        {"a": 1, "b": {"c": [1, 2], "d": 10**30}},
+        {"b": {"d": 10**30, "c": (1.0, 2)}, "a": 1.0},
+    ]
+    assert len({await identity(provider=dialect.name, extra_body=body) for body in spellings}) == 1
+
+
+async def test_no_credential_of_an_address_is_shown(dialect: Dialect) -> None:
+    provider = await built(provider=dialect.name, base_url="http://otter:s3cret@127.0.0.1:1/a?key=t0ken")
+    for shown in (provider.identity, repr(provider)):
+        assert "s3cret" not in shown
+        assert "t0ken" not in shown
+        assert "otter" not in shown
+        assert "127.0.0.1:1/a" in shown
+
+
+async def test_an_extra_body_changed_after_opening_is_not_sent(dialect: Dialect) -> None:
+    async with serving() as server:
+        server.answer = lambda _: json_reply(dialect.whole())
+        deep = {"a": 1}
+        provider = dialect.provider(server.url, extra_body={"deep": deep})
+        deep["a"] = 2
+        await provider.generate(call(), None)
+        assert server.last.body["deep"] == {"a": 1}
+        await provider.aclose()
+
+
+async def test_an_extra_body_that_json_cannot_write_is_told_at_once(dialect: Dialect) -> None:
+    with pytest.raises(ConfigError, match=rf"endpoint '{dialect.name}:x': extra_body\.a\.b: float nan cannot be"):
+        await identity(provider=dialect.name, extra_body={"a": {"b": float("nan")}})
+
+
 async def test_a_provider_object_serves_itself(dialect: Dialect) -> None:
     class Own:
         name = "own"

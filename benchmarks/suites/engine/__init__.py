@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.case import Aim, Case
-from benchmarks.suites.engine import asks, batch, cached, memory, references, sleeping, uncached
+from benchmarks.suites.engine import asks, batch, cached, keys, memory, references, sleeping, uncached
 
 AIMED_AT = 100
 """The concurrency that the aims were set for."""
@@ -33,6 +33,9 @@ def engine(concurrency: int) -> tuple[Case, ...]:
         Case(name=f"ask by mailbox, {c:,} callers", unit=us, measure=partial(asks.by_mailbox, c), aim=aim(8)),
         Case(name=f"ask by mailbox, {10 * c:,} callers", unit=us, measure=partial(asks.by_mailbox, 10 * c)),
         Case(name="ask inline, 1 caller", unit=us, measure=asks.inline),
+        Case(name="key of the same request of 4 KB", unit=us, measure=keys.same_request, aim=Aim(limit=20)),
+        Case(name="key of a new request of 4 KB", unit=us, measure=keys.new_request, aim=Aim(limit=20)),
+        Case(name="key of a new request of 4 KB, its formatting apart", unit=us, measure=keys.normalised),
         Case(name="cached generate, same request", unit=us, measure=cached.same_request, aim=Aim(limit=5)),
         Case(name="cached generate, new request of 1 KB", unit=us, measure=cached.new_request, aim=Aim(limit=10)),
         Case(

@@ -1,0 +1,166 @@
+"""Which segments are given back when memory is short, and which of their entries go?
+
+Evicting in the exact order of the policy frees bytes in every segment and hardly a whole one.  So a cut-off is chosen
+from a sample: the rank below which lie about as many bytes as are wanted, and somewhat more.  Then segments are
+emptied, those first that give back most: what is colder than the cut-off is evicted, what is hotter is copied out.  The
+work is an iterator of small steps, so that it can be spread over many turns between which entries come and go.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, Protocol
+
+from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
+from synth_actors.policy.segments import Segment, Segments
+
+SAMPLES_PER_SEGMENT: Final = 8
+SAMPLES_AT_MOST: Final = 1024
+"""Of one survey: they are sorted in one go."""
+
+SORTED_IN_A_STEP: Final = 10
+"""Sorting so many samples takes as long as touching an entry."""
+
+
+SLACK: Final = 1.25
+"""So much more than is wanted lies below the cut-off, so that the segments with the fewest cold entries need not be
+emptied.  A higher one saves copying and evicts more out of order."""
+
+COUNTED_PER_STEP: Final = 1000
+
+
+class Reclaimable(Protocol):
+    """What the index offers to this work."""
+
+    @property
+    def footprint_bytes(self) -> int:
+        """What the cache really occupies."""
+
+    @property
+    def segments(self) -> Segments:
+        """Where its values lie."""
+
+    def evict_for_memory(self, entry: Entry) -> None:
+        """Let an entry go."""
+
+    def move(self, entry: Entry) -> None:
+        """Copy an entry's value out of its segment; if there is no memory even for that, let it go."""
+
+    def settle(self, limit: int) -> int:
+        """Do so much of the sorting that `coldest_rank` needs; how much was done."""
+
+    def coldest_rank(self) -> Rank | None:
+        """The rank of the entry that would go first, None without entries."""
+
+
+class Sample(NamedTuple):
+    """An entry, and the bytes of entries of its segment for which it stands, what they cost beside it included."""
+
+    rank: Rank
+    stands_for_bytes: float
+    segment: Segment
+
+
+def cut_off(samples: Sequence[Sample], share: float) -> Rank | None:
+    """The rank up to which entries must go for this share of the bytes; None if none, the highest if all must go."""
+    if share <= 0 or not samples:
+        return None
+    wanted_bytes = share * sum(sample.stands_for_bytes for sample in samples)
+    below = 0.0
+    by_rank = sorted(samples, key=lambda sample: sample.rank)
+    for sample in by_rank:
+        below += sample.stands_for_bytes
+        if below >= wanted_bytes:
+            return sample.rank
+    return by_rank[-1].rank
+
+
+def in_order_of_gain(segments: Sequence[Segment], samples: Sequence[Sample], coldest: Rank | None) -> list[Segment]:
+    """Those first that give back the largest share of what they hold: dead, or not above the rank.
+
+    Segments of which there is no sample come last.
+    """
+    gains = dict.fromkeys((sample.segment for sample in samples), 0.0)
+    for sample in samples:
+        if coldest is not None and sample.rank <= coldest:
+            gains[sample.segment] += sample.stands_for_bytes
+    shares = {segment: (gain + segment.dead_bytes) / (segment.written_bytes or 1) for segment, gain in gains.items()}
+    return sorted(segments, key=lambda segment: shares.get(segment, -1.0), reverse=True)
+
+
+class Reclaim:
+    """One shrink of `index` until it occupies no more than `target_bytes`.
+
+    Its steps give how many entries they have touched, or what took as long.
+    """
+
+    def __init__(self, index: Reclaimable, target_bytes: int) -> None:
+        self._index = index
+        self._target_bytes = target_bytes
+        self._priorities = array("d")  # of what was evicted, and beside them:
+        self._touches = array("q")
+        self.out_of_order = 0
+
+    def steps(self) -> Iterator[int]:
+        """Does the work, which may be given up after any step."""
+        index = self._index
+        litter_bytes = index.segments.dead_bytes  # the first round may find enough without evicting anybody
+        while self._is_above() and len(index.segments):
+            samples: list[Sample] = []
+            yield from self._survey(samples)
+            live_bytes = index.footprint_bytes - index.segments.dead_bytes
+            wanted_bytes = index.footprint_bytes - self._target_bytes - litter_bytes
+            coldest = cut_off(samples, SLACK * wanted_bytes / live_bytes)
+            segments = in_order_of_gain(tuple(index.segments), samples, coldest)
+            yield (len(samples) + len(segments)) // SORTED_IN_A_STEP
+            for segment in segments:
+                if not self._is_above():
+                    break
+                yield from self._empty(segment, coldest)
+            litter_bytes = 0
+        yield from self._count_out_of_order()
+
+    def _is_above(self) -> bool:
+        return self._index.footprint_bytes > self._target_bytes
+
+    def _survey(self, samples: list[Sample]) -> Iterator[int]:
+        segments = tuple(self._index.segments)
+        each = max(1, min(SAMPLES_PER_SEGMENT, SAMPLES_AT_MOST // len(segments)))
+        for segment in segments[:: -(-len(segments) // SAMPLES_AT_MOST)]:
+            count = len(segment.entries)
+            picked = [segment.entries[number * count // each] for number in range(each)] if count else []
+            bytes_each = (segment.live_bytes + count * ENTRY_OVERHEAD_BYTES) / each
+            for entry in picked:
+                samples.append(Sample(rank_of(entry), bytes_each, segment))
+                yield 1
+
+    def _empty(self, segment: Segment, coldest: Rank | None) -> Iterator[int]:
+        index = self._index
+        index.segments.seal(segment)
+        while segment.entries:
+            entry = segment.entries[-1]
+            rank = rank_of(entry)
+            if coldest is not None and rank <= coldest and self._is_too_little(segment):
+                self._priorities.append(rank[0])
+                self._touches.append(rank[1])
+                index.evict_for_memory(entry)
+            else:
+                index.move(entry)
+            yield 1
+
+    def _is_too_little(self, segment: Segment) -> bool:
+        """Whether the target would be missed if the rest of the segment were copied out."""
+        return self._index.footprint_bytes - segment.dead_bytes > self._target_bytes
+
+    def _count_out_of_order(self) -> Iterator[int]:
+        while self._index.settle(1):
+            yield 1
+        staying = self._index.coldest_rank()
+        if staying is None:
+            return
+        evicted = zip(self._priorities, self._touches, strict=True)
+        while part := list(islice(evicted, COUNTED_PER_STEP)):
+            self.out_of_order += sum(rank > staying for rank in part)
+            yield COUNTED_PER_STEP // 10

@@ -1,0 +1,235 @@
+"""What becomes of a tier when its disk fails, and when is it tried again?
+
+Two threads use the file: one that reads, and one that writes and opens it anew.  `_turn` stands between them: the
+reader has it for the time of one look, the writer while it replaces connections; a reader that finds it taken does not
+wait, it answers "not there".
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from threading import Lock as Mutex
+from typing import TypeVar
+
+from synth_actors.errors import ConfigError
+from synth_actors.policy.durable import Pause, has_worked, pause_after
+from synth_actors.storage.errors import DamagedError, LockedError, MismatchError, OutdatedError, StorageError
+from synth_actors.storage.opening import one_moment, translated
+from synth_actors.tier.opening import Files, open_files, open_for_writing, what_happened
+from synth_actors.tier.rows import FORMAT
+from synth_actors.tier.statistics import State
+
+T = TypeVar("T")
+
+logger = logging.getLogger("synth_actors")
+
+WHAT_GOES_ON: dict[State, str] = {
+    "open": "requests are answered",
+    "read_only": "its answers are served and no new ones kept",
+    "off": "requests are answered without it",
+}
+
+
+class Disk:
+    """The file at `path` and the troubles with it; `open` comes first.
+
+    `now` is the monotonic time that the trio side saw last: it is what pauses are measured by.  `state` and `reason` as
+    in `TierStatistics`; `set_aside` is where files have gone.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.now = 0.0
+        self.state: State = "off"
+        self.reason: str | None = None
+        self.set_aside: tuple[str, ...] = ()
+        self._files = Files()
+        self._turn = Mutex()
+        self._pause: Pause | None = None
+        self._suspect = False
+        self._told: set[type[StorageError]] = set()
+        self._inode: tuple[int, int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Disk {self.path.name} {self.state}>"
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it has failed and its pause is over."""
+        return self.state != "open" and self._pause is not None and self.now >= self._pause.over_at
+
+    def open(self) -> None:
+        """Open the file for the first time.
+
+        Raises:
+            ConfigError: it belongs to another program.
+        """
+        with self._turn:
+            try:
+                self._adopt(open_files(self.path))
+            except MismatchError as exc:
+                raise ConfigError(str(exc)) from exc
+
+    def open_anew(self) -> None:
+        """Try again; in the thread that writes."""
+        if self._files.reader is not None and not self._suspect and self._opened_for_writing():
+            return
+        with self._turn:
+            self._files.close()
+            try:
+                self._adopt(open_files(self.path, suspect=self._suspect))
+            except MismatchError as exc:
+                self._fail(exc, "off")
+
+    def _opened_for_writing(self) -> bool:
+        """Whether that was all there was to do: reading goes on while it is tried."""
+        try:
+            files = open_for_writing(self.path)
+        except (DamagedError, OutdatedError):
+            return False
+        except StorageError as exc:
+            with self._turn:
+                self._fail(exc, "read_only" if self._files.reader is not None else "off")
+            return True
+        with self._turn:
+            self._files.close()
+            self._adopt(files)
+        return True
+
+    def _adopt(self, files: Files) -> None:
+        self._files = files
+        if files.aside is not None and files.damage is not None:
+            self.set_aside += (str(files.aside),)
+            logger.warning(
+                "%s; it was set aside as %s and a fresh one begun; look into it or remove it",
+                what_happened(files.damage),
+                files.aside,
+            )
+        if files.trouble is not None:
+            self._fail(files.trouble, "read_only" if files.reader is not None else "off")
+            return
+        if self.reason is not None:
+            logger.info("%s %s: works again", FORMAT.what, self.path)
+        self.state, self.reason, self._suspect, self._inode = "open", None, False, self._inode_there()
+
+    def _fail(self, exc: StorageError, state: State) -> None:
+        """Say so once for each kind of trouble, until it has worked for a while."""
+        if self._pause is None or has_worked(self._pause, now=self.now):
+            self._told.clear()
+        self._pause = pause_after(self._pause, now=self.now)
+        self.state, self.reason = state, str(exc)
+        if type(exc) not in self._told:
+            self._told.add(type(exc))
+            again = f"it is tried again in {self._pause.pause_s:g} s"
+            logger.warning("%s; %s, %s", exc, WHAT_GOES_ON[state], again)
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def read(self, ask: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What `ask` finds, as of one moment; None when the file cannot be read now."""
+        if not self._turn.acquire(blocking=False):
+            return None
+        try:
+            if self._files.reader is None:
+                return None
+            with translated(FORMAT.what, self.path):
+                return one_moment(self._files.reader, ask)
+        except LockedError as exc:  # another process repairs its log: over soon
+            self._say_once(exc, "requests are answered without it meanwhile")
+        except StorageError as exc:
+            self._suspect = self._suspect or isinstance(exc, DamagedError)
+            self._files.close_reader()
+            self._fail(exc, "off")
+        finally:
+            self._turn.release()
+        return None
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def write(self, change: Callable[[sqlite3.Connection], T], *, tries: int) -> T:
+        """Let `change` work in a transaction of its own, all or nothing; in the thread that writes.
+
+        Raises:
+            LockedError: somebody else wrote for as long as `tries` attempts took; the tier goes on.
+            StorageError: nothing more is written before it is opened anew.
+        """
+        writer = self._files.writer
+        if writer is None:
+            raise StorageError(self.reason or f"{FORMAT.what} {self.path}: closed")
+        try:
+            with translated(FORMAT.what, self.path):
+                return _transaction(writer, change, tries)
+        except LockedError as exc:
+            self._say_once(exc, "answers wait until they can be written")
+            raise
+        except StorageError as exc:
+            self._stop_writing(exc)
+            raise
+
+    def _stop_writing(self, exc: StorageError) -> None:
+        with self._turn:
+            self._suspect = self._suspect or isinstance(exc, DamagedError)
+            self._files.close_writer()
+            self._fail(exc, "read_only" if self._files.reader is not None else "off")
+
+    def has_gone(self) -> bool:
+        """Whether the path leads to another file, or to none, while this one is open: what is written would be lost."""
+        return self._files.writer is not None and self._inode_there() != self._inode
+
+    def follow(self) -> None:
+        """Open what is at the path now; in the thread that writes."""
+        logger.warning(
+            "%s %s: was removed or replaced while in use; what is there now is used; stop the engine first, or use"
+            " `synth-actors cache clear`",
+            FORMAT.what,
+            self.path,
+        )
+        with self._turn:
+            self._files.close()
+        self.open_anew()
+
+    def _inode_there(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def _say_once(self, exc: StorageError, meanwhile: str) -> None:
+        if type(exc) not in self._told:
+            self._told.add(type(exc))
+            logger.warning("%s; %s", exc, meanwhile)
+
+    def close(self) -> None:
+        """Nothing is open after it."""
+        with self._turn:
+            self._files.close()
+            self.state = "off"
+            self.reason = self.reason or f"{FORMAT.what} {self.path}: closed"
+
+
+def _transaction(writer: sqlite3.Connection, change: Callable[[sqlite3.Connection], T], tries: int) -> T:
+    _begin(writer, tries)
+    try:
+        result = change(writer)
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _begin(writer: sqlite3.Connection, tries: int) -> None:
+    for left in reversed(range(tries)):
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or not left:
+                raise
+        else:
+            return

@@ -1,0 +1,103 @@
+"""What do the tests of the durable tier share?  Answers whose every field is a function of their number."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from synth_actors.storage.sqlite import read_store
+from synth_actors.tier import Kept, Tier
+from synth_actors.tier.rows import FORMAT
+
+IDENTITY = "anthropic|claude-haiku-5-5|https://api.example"
+NOON = 1_800_000_000.0
+"""Unix seconds at which tests begin."""
+ENOUGH_BYTES = 2**30
+
+CHILD = """
+import os, sys, time
+from pathlib import Path
+import trio
+from synth_actors.tier import open_tier
+from tests.tier.support import *
+path = Path(sys.argv[1])
+def tell(what):
+    os.write(1, f"{what}\\n".encode())
+"""
+
+
+class Clock:
+    """A wall clock that tests set."""
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def key(n: int) -> bytes:
+    """The key of answer number `n`."""
+    return blake2b(f"{n}".encode(), digest_size=16).digest()
+
+
+def text(n: int, size: int = 1600) -> str:
+    """What it says: about `size` characters, different in every place from what others say."""
+    seed = blake2b(f"text {n}".encode()).hexdigest()
+    return (seed * (size // len(seed) + 1))[:size]
+
+
+def kept(n: int, *, identity: str = IDENTITY, stored_at: float = NOON, size: int = 1600) -> Kept:
+    """Answer number `n`."""
+    return Kept(key(n), identity, text(n, size), "end", "haiku", f"model-{n % 3}", n + 100, n / 64, stored_at)
+
+
+def fill(tier: Tier, numbers: Sequence[int], *, stored_at: float = NOON, size: int = 1600) -> None:
+    """Post the answers with these numbers."""
+    for n in numbers:
+        tier.post(kept(n, stored_at=stored_at, size=size))
+
+
+async def found(tier: Tier, numbers: Sequence[int], *, size: int = 1600) -> list[int]:
+    """Which of these numbers are answered; fails when any answer is not the right one."""
+    answers = await tier.fetch([key(n) for n in numbers], [IDENTITY])
+    there = [(n, each.kept) for n, each in zip(numbers, answers, strict=True) if each is not None]
+    for n, answer in there:
+        assert answer == kept(n, stored_at=answer.stored_at, size=size)
+    return [n for n, _ in there]
+
+
+def rows_in(path: Path) -> int:
+    """How many rows there are, whoever has the file open."""
+    [(count,)] = read_store(
+        path, FORMAT, lambda connection: connection.execute("SELECT count(*) FROM entry").fetchall()
+    )
+    return int(count)
+
+
+def content(path: Path) -> bytes:
+    """The bytes of the file."""
+    return path.read_bytes()
+
+
+def size_bytes(path: Path) -> int:
+    """The length of the file."""
+    return path.stat().st_size
+
+
+def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Another process that runs `code` after `CHILD`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD + code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """What stands in `folder`."""
+    return sorted(path.name for path in folder.iterdir())
