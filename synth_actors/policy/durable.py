@@ -99,17 +99,16 @@ class Pause:
         return self.began_at + self.pause_s
 
 
-def pause_after(last: Pause | None, *, now: float) -> Pause:
-    """The pause after a failure at `now`: twice the last one, or the first again when it has worked in between.
+def has_worked(opened_at: float | None, *, now: float) -> bool:
+    """Whether a failure at `now` is a new trouble: the file was open since `opened_at`, for long enough.
 
-    "Worked" means for `LONGEST_PAUSE_S` since the last pause was over: a file that opens and fails at the next write
-    has not.
+    None: it was not open.  One that opens and fails at the next write has not worked.
     """
-    if last is None or has_worked(last, now=now):
+    return opened_at is not None and now - opened_at >= LONGEST_PAUSE_S
+
+
+def pause_after(last: Pause | None, *, opened_at: float | None, now: float) -> Pause:
+    """The pause after a failure at `now`: the first again when the file has worked since `last`, else twice as long."""
+    if last is None or has_worked(opened_at, now=now):
         return Pause(now, FIRST_PAUSE_S)
     return Pause(now, min(2 * last.pause_s, LONGEST_PAUSE_S))
-
-
-def has_worked(last: Pause, *, now: float) -> bool:
-    """Whether a failure at `now` is news after the one that caused `last`."""
-    return now - last.over_at >= LONGEST_PAUSE_S

@@ -50,6 +50,7 @@ class Disk:
         self._files = Files()
         self._turn = Mutex()
         self._pause: Pause | None = None
+        self._opened_at: float | None = None
         self._suspect = False
         self._told: set[type[StorageError]] = set()
         self._inode: tuple[int, int] | None = None
@@ -114,13 +115,15 @@ class Disk:
             return
         if self.reason is not None:
             logger.info("%s %s: works again", FORMAT.what, self.path)
-        self.state, self.reason, self._suspect, self._inode = "open", None, False, self._inode_there()
+        self.state, self.reason, self._suspect = "open", None, False
+        self._inode, self._opened_at = self._inode_there(), self.now
 
     def _fail(self, exc: StorageError, state: State) -> None:
         """Say so once for each kind of trouble, until it has worked for a while."""
-        if self._pause is None or has_worked(self._pause, now=self.now):
+        if has_worked(self._opened_at, now=self.now):
             self._told.clear()
-        self._pause = pause_after(self._pause, now=self.now)
+        self._pause = pause_after(self._pause, opened_at=self._opened_at, now=self.now)
+        self._opened_at = None
         self.state, self.reason = state, str(exc)
         if type(exc) not in self._told:
             self._told.add(type(exc))
