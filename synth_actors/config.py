@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, Strict, field_validator
 
-from synth_actors.errors import ConfigError
+from synth_actors.errors import ConfigError, without_password
 from synth_actors.providers.base import MAX_RESPONSE_BYTES, Provider
 from synth_actors.validated import Validated
 
@@ -164,7 +164,7 @@ class Endpoint(Validated):
             if name == "extra_headers" and value:
                 yield name, dict.fromkeys(value, "**********")
             elif name == "base_url" and isinstance(value, str):
-                yield name, re.sub(r"//[^/@]*@", "//**********@", value)
+                yield name, without_password(value)
             else:
                 yield name, value
 

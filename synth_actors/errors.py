@@ -6,6 +6,8 @@ made, what text had arrived and what was used.  Everything else was refused befo
 
 from __future__ import annotations
 
+import re
+
 import trio
 
 from synth_actors.usage import Usage
@@ -87,3 +89,8 @@ def text_of(exc: BaseException) -> str:
         return str(exc)
     except Exception as problem:  # noqa: BLE001  (whatever its `__str__` raises, the one who waits is answered)
         return f"(its text cannot be read: {type(problem).__name__})"
+
+
+def without_password(url: str) -> str:
+    """An address as an error or a repr may show it; a password may hold an @ of its own."""
+    return re.sub(r"//[^/?#]*@", "//**********@", url)

@@ -61,7 +61,7 @@ from synth_actors.providers.build import build_provider
 from synth_actors.providers.prices import price_of
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot, Counters
-from synth_actors.tier.tier import Tier, open_tier
+from synth_actors.tier import Tier, open_tier
 from synth_actors.types import NO_USAGE
 
 logger = logging.getLogger("synth_actors")
@@ -143,8 +143,7 @@ class Wiring:
 
     def _make_store(self, tier: Tier) -> StoreActor:
         rows = zip(self._providers, self._endpoints, strict=True)
-        names = {provider.identity: endpoint.name for provider, endpoint in reversed(list(rows))}
-        endpoints = dict(reversed(names.items()))  # in the order of preference; of two with one identity the first
+        endpoints = [(provider.identity, endpoint.name) for provider, endpoint in rows]
         return StoreActor(self._store_box, cache=self._cache_box, tier=tier, endpoints=endpoints)
 
     def _make_cache(self) -> CacheActor:
@@ -275,7 +274,8 @@ class Wiring:
     # ------------------------------------------------------------------------------------------------ figures
 
     def _cache_snapshot(self) -> CacheSnapshot:
-        return replace(self._cache.snapshot(), durable=None if self._store is None else self._store.snapshot())
+        durable = None if self._store is None else self._store.snapshot()
+        return replace(self._cache.snapshot(), policy=self.config.cache.policy, durable=durable)
 
     def _counters(self) -> Counters:
         front = self.front

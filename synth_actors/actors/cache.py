@@ -320,7 +320,6 @@ class CacheActor(Decider[CacheMessage]):
         index = self._index
         return CacheSnapshot(
             enabled=self._enabled,
-            policy=index.policy,
             hits=index.hits + self._durable_hits,
             durable_hits=self._durable_hits,
             misses=self._misses,

@@ -6,16 +6,15 @@ has, and what is to be kept is queued for the tier's writer, which nobody waits 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from time import time
 from typing import Any, assert_never
 
 from synth_actors.actors.actor import Worker
 from synth_actors.actors.mailbox import Mailbox
-from synth_actors.messages import ABSENT, Absent, Fetch, Fetched, Keep, Loaded
+from synth_actors.messages import ABSENT, Absent, Fetch, Fetched, Keep, Loaded, Route
 from synth_actors.policy.answers import Made
-from synth_actors.snapshot import DurableSnapshot
-from synth_actors.tier.kept import Found, Kept
-from synth_actors.tier.tier import Tier
+from synth_actors.tier import Found, Kept, Tier, TierStatistics
 from synth_actors.types import Answer
 
 StoreMessage = Fetch | Keep
@@ -25,24 +24,47 @@ class StoreActor(Worker[StoreMessage]):
     """Who takes a `Fetch` owes exactly one `Fetched`; the tier itself answers whatever the disk does."""
 
     def __init__(
-        self, mailbox: Mailbox[StoreMessage], *, cache: Mailbox[Any], tier: Tier, endpoints: Mapping[str, str]
+        self,
+        mailbox: Mailbox[StoreMessage],
+        *,
+        cache: Mailbox[Any],
+        tier: Tier,
+        endpoints: Sequence[tuple[str, str]],
+        wall: Callable[[], float] = time,
     ) -> None:
+        """`endpoints` are the identities and names of this engine's, in the order of preference."""
         super().__init__(mailbox)
         self._cache = cache
         self._tier = tier
-        self._endpoints = endpoints  # names by identity, in the order of preference
-        self._identities = tuple(endpoints)
+        self._endpoints = endpoints
+        self._wall = wall
 
     async def handle(self, message: StoreMessage) -> None:
         """Look up, or queue for writing."""
         match message:
-            case Fetch(routes):
-                found = await self._tier.fetch([route.key for route in routes], self._identities)
-                self._cache.send(Fetched(message, [self._verdict(each) for each in found]))
+            case Fetch():
+                self._cache.send(Fetched(message, await self._found(message.routes)))
             case Keep():
                 self._keep(message)
             case _:
                 assert_never(message)
+
+    async def _found(self, routes: list[Route]) -> list[Loaded | Absent]:
+        """For each route what may be served: only what an endpoint has made that the request may go to."""
+        found: dict[Route, Loaded | Absent] = {}
+        for names, group in _by_endpoints(routes).items():
+            allowed = self._allowed(names)
+            rows = await self._tier.fetch([route.key for route in group], tuple(allowed))
+            found.update({route: _verdict(row, allowed) for route, row in zip(group, rows, strict=True)})
+        return [found[route] for route in routes]
+
+    def _allowed(self, names: tuple[str, ...] | None) -> dict[str, str]:
+        """Names by identity, in the order of preference; of two endpoints with one identity the first."""
+        allowed: dict[str, str] = {}
+        for identity, name in self._endpoints:
+            if names is None or name in names:
+                allowed.setdefault(identity, name)
+        return allowed
 
     def give_up_in_hand(self, cause: BaseException) -> None:
         """What was being asked is asked of the endpoints instead."""
@@ -57,14 +79,6 @@ class StoreActor(Worker[StoreMessage]):
             if isinstance(message, Keep):
                 self._keep(message)
 
-    def _verdict(self, found: Found | None) -> Loaded | Absent:
-        if found is None:
-            return ABSENT
-        kept = found.kept
-        name = self._endpoints[kept.identity]  # another run may have called it otherwise
-        answer = Answer(text=kept.text, stop_reason=kept.stop_reason, endpoint=name, model=kept.model)
-        return Loaded(Made(answer, kept.identity, kept.tokens, kept.cost_usd), found.remaining_s)
-
     def _keep(self, message: Keep) -> None:
         answer, identity, tokens, cost_usd = message.made
         self._tier.post(
@@ -77,13 +91,30 @@ class StoreActor(Worker[StoreMessage]):
                 model=answer.model,
                 tokens=tokens,
                 cost_usd=cost_usd,
+                stored_at=self._wall(),
             )
         )
 
-    def snapshot(self) -> DurableSnapshot:
+    def snapshot(self) -> TierStatistics:
         """The tier's counters and state."""
         return self._tier.statistics()
 
     def __repr__(self) -> str:
         return f"<Store {self._tier!r}>"
 
+
+def _by_endpoints(routes: list[Route]) -> dict[tuple[str, ...] | None, list[Route]]:
+    """The routes by the endpoints that their requests name; for most of them that is None, any."""
+    groups: dict[tuple[str, ...] | None, list[Route]] = {}
+    for route in routes:
+        groups.setdefault(route.request.endpoints, []).append(route)
+    return groups
+
+
+def _verdict(found: Found | None, names: Mapping[str, str]) -> Loaded | Absent:
+    if found is None:
+        return ABSENT
+    kept = found.kept
+    name = names[kept.identity]  # another run may have called it otherwise
+    answer = Answer(text=kept.text, stop_reason=kept.stop_reason, endpoint=name, model=kept.model)
+    return Loaded(Made(answer, kept.identity, kept.tokens, kept.cost_usd), found.remaining_s)

@@ -17,7 +17,7 @@ from synth_actors.providers.prices import price_of
 
 MASK = "**********"
 _SECRET_NAME = re.compile(r"key|auth|secret|password|cookie|token", re.IGNORECASE)
-_IN_ADDRESS = re.compile(r"(?<=://)[^/@]*@|(?<=[?&])([^=&]+)=[^&]*")
+_IN_ADDRESS = re.compile(r"(?<=://)[^/?#]*@|(?<=[?&])([^=&]+)=[^&]*")
 
 
 def settings_text(settings: Settings) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from synth_actors.errors import ConfigError
+from synth_actors.errors import ConfigError, without_password
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -50,9 +50,10 @@ def access_of(endpoint: Endpoint) -> Access:
     """
     base_url = base_url_of(endpoint)
     if endpoint.provider == "anthropic" and base_url.endswith("/v1"):
-        right = base_url.removesuffix("/v1")
+        shown = without_password(base_url)
+        right = shown.removesuffix("/v1")
         raise ConfigError(
-            f"endpoint {endpoint.name!r}: base_url={base_url!r}: the client adds /v1 itself; give {right!r}"
+            f"endpoint {endpoint.name!r}: base_url={shown!r}: the client adds /v1 itself; give {right!r}"
         )
     key = _key_of(endpoint)
     if key is not None and (not key.isascii() or not key.isprintable() or " " in key):
@@ -79,7 +80,7 @@ def base_url_of(endpoint: Endpoint) -> str:
         return endpoint.base_url
     url = os.environ.get(_URL_VARIABLE[provider], "").rstrip("/")  # empty is not set
     if url and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"endpoint {endpoint.name!r}: {_URL_VARIABLE[provider]}={url!r}: give an absolute address")
+        raise ConfigError(f"endpoint {endpoint.name!r}: {_URL_VARIABLE[provider]}={without_password(url)!r}: give an absolute address")
     return url or _HOME[provider]
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from synth_actors.snapshot import DurableSnapshot
-from synth_actors.tier.kept import Found, Kept
+from synth_actors.tier import Found, Kept
 
 
 class SlowTier:

@@ -153,6 +153,17 @@ def test_a_timeout_is_a_number_above_zero(field: str, value: float) -> None:
         Endpoint(provider="local", **{field: value})  # type: ignore[arg-type]
 
 
+def test_no_part_of_a_password_in_an_address_is_shown() -> None:
+    from synth_actors.providers.access import access_of
+
+    endpoint = Endpoint(provider="anthropic", model="m", base_url="http://user:p@ss@host:1/v1", name="mine")
+    assert "p@" not in repr(endpoint)
+    assert "ss@" not in repr(endpoint)
+    with pytest.raises(ConfigError, match="mine.*host:1") as caught:
+        access_of(endpoint)
+    assert "ss@" not in str(caught.value)
+
+
 def test_the_errors_stand_in_the_promised_order() -> None:
     for name in ("DeadlineExceededError", "RateLimitedError", "OutputInvalidError"):
         assert issubclass(getattr(errors, name), GenerationError)

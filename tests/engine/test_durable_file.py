@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from synth_actors import CacheConfig, ConfigError, Endpoint, Engine, EngineConfig, Request, open_engine
 from synth_actors.testing import ScriptedProvider, Step
@@ -199,6 +200,7 @@ async def test_a_read_only_file_is_read_and_requests_are_answered(
         async with open_engine(provider, kept_at(path)) as engine:
             assert (await engine.generate("old")).cached
             assert (await engine.generate("new")).source == "call"
+            await trio.testing.wait_all_tasks_blocked()
             cache = (await engine.metrics()).cache
             assert cache.durable is not None
             assert cache.durable.state == "read_only"

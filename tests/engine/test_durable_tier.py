@@ -72,6 +72,22 @@ async def test_the_response_names_the_endpoint_as_this_engine_does(autojump_cloc
         assert (response.text, response.endpoint, response.cached) == ("kept", "new name", True)
 
 
+async def test_only_what_an_endpoint_made_that_the_request_names_is_served(autojump_clock: Any, tier: SlowTier) -> None:
+    """`Request.endpoints` are names, and another run may have given the same name to another model."""
+    request = Request(prompt="same", endpoints=("a",))
+    async with open_engine(ScriptedProvider(lambda call: Step(text="x's"), name="a", identity="x"), CONFIG) as engine:
+        await engine.generate(request)
+    here = [ScriptedProvider(lambda call: Step(text="y's"), name="a", identity="y")]
+    here.append(ScriptedProvider(name="b", identity="x"))
+    async with open_engine(here, CONFIG) as engine:
+        response = await engine.generate(request)
+        assert (response.text, response.endpoint, response.source) == ("y's", "a", "call")
+    there = [ScriptedProvider(name="b", identity="x"), ScriptedProvider(name="a", identity="x")]
+    async with open_engine(there, CONFIG) as engine:
+        outcomes = await engine.generate_batch([request, Request(prompt="same"), Request(prompt="same", max_tokens=7)])
+        assert [outcome.response.source for outcome in outcomes if outcome.response] == ["cache", "call", "call"]
+
+
 async def test_what_is_not_there_is_called_for_and_kept(autojump_clock: Any, tier: SlowTier) -> None:
     provider = ScriptedProvider(lambda call: Step(text="new", delay_s=2.0))
     async with open_engine(provider, CONFIG) as engine:
