@@ -128,19 +128,19 @@ class TierWriter:
     def _run(self) -> None:
         try:
             while True:
-                portion, is_empty = self._take()
+                portion = self._take()
                 if self._disk.is_due and not self._ending:
                     self._disk.open_anew()
                 elif self._disk.has_gone():
                     self._disk.follow()
                 self._keep(portion)
-                if self._ending and is_empty and self._left is None:
+                if self._ending and self._left is None and self._queue.empty():  # now, not before the writing
                     return
         finally:
             self._disk.close()
 
-    def _take(self) -> tuple[_Portion, bool]:
-        """What to write next, and whether nothing else is queued; waits for the first."""
+    def _take(self) -> _Portion:
+        """What to write next; waits for the first."""
         portion, self._left = self._left or _Portion(), None
         try:
             item = self._queue.get(timeout=LOCKED_PAUSE_S if portion.rows else None)
@@ -150,10 +150,10 @@ class TierWriter:
                 else:
                     self._add(portion, *item)
                 if portion.is_full:
-                    return portion, self._queue.empty()
+                    return portion
                 item = self._queue.get_nowait()
         except queue.Empty:
-            return portion, True
+            return portion
 
     def _add(self, portion: _Portion, kept: Kept, size_bytes: int) -> None:
         row = self._row(kept, self._bounds.wall())
