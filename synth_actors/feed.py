@@ -7,23 +7,61 @@ token.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import Any
 
 from synth_actors.reply import Reply
+from synth_actors.types import Request
 from synth_actors.usage import Usage
+
+
+class Held:
+    """How many bytes do the requests inside and the calls under way hold?  Plain ints, kept by the router.
+
+    `requests_bytes` are the texts of every request that the router has, `sent_bytes` the part of them that calls under
+    way are made for, `texts_bytes` the pieces of answers that have come to these calls so far.
+    """
+
+    __slots__ = ("requests_bytes", "sent_bytes", "texts_bytes")
+
+    def __init__(self) -> None:
+        self.requests_bytes = self.sent_bytes = self.texts_bytes = 0
+
+    @property
+    def queued_bytes(self) -> int:
+        """Of requests that wait."""
+        return self.requests_bytes - self.sent_bytes
+
+    @property
+    def calls_bytes(self) -> int:
+        """Of requests under way, and of what was answered to them so far."""
+        return self.sent_bytes + self.texts_bytes
+
+    def __repr__(self) -> str:
+        return f"<Held queued={self.queued_bytes} sent={self.sent_bytes} texts={self.texts_bytes}>"
+
+
+def texts_bytes(request: Request) -> int:
+    """What the texts of `request` take as Python holds them: one, two or four bytes a character, and the objects."""
+    size = getsizeof(request.prompt or "") + getsizeof(request.system or "")
+    for message in request.messages or ():
+        size += getsizeof(message.content)
+    return size
 
 
 class Texts:
     """What one attempt has said so far.
 
-    When it failed, `problem` says why; `usage` is then what this attempt and those before it have used.
+    `size_bytes` is what the pieces take.  When it failed, `problem` says why; `usage` is then what this attempt and
+    those before it have used.
     """
 
-    __slots__ = ("endpoint", "pieces", "problem", "usage")
+    __slots__ = ("endpoint", "pieces", "problem", "size_bytes", "usage")
 
     def __init__(self, endpoint: str, usage: Usage) -> None:
         self.endpoint = endpoint
         self.pieces: list[str] = []
+        self.size_bytes = 0
         self.problem: str | None = None
         self.usage = usage
 

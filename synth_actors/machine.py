@@ -1,7 +1,9 @@
 """How much memory may this process use, and how much does it?
 
-The machine's own figure is not enough: in a container psutil sees the host.  What counts is the smallest limit of this
-process's control group and of every group above it, in cgroup v2 and v1.
+The machine's own figure is not enough: in a container psutil sees the host.  What counts are the limits of this
+process's control group and of every group above it, in cgroup v2 and v1, and how much of each is taken: the *working
+set*, which is what the group has charged without the page cache that the kernel drops first (inactive_file), as kubelet
+computes it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from pathlib import Path
 CGROUP_ROOT = "/sys/fs/cgroup"
 V2_FILES = ("memory.max", "memory.high")  # above `high` the kernel throttles until the process hardly runs
 V1_FILES = ("memory.limit_in_bytes",)
-V1_STAT = "memory.stat"  # its hierarchical_memory_limit also covers groups above the namespace, which no path shows
+STAT = "memory.stat"  # in v1 its hierarchical_memory_limit also covers groups above the namespace, which no path shows
+V2_USAGE, V2_CACHE = "memory.current", "inactive_file"
+V1_USAGE, V1_CACHE = "memory.usage_in_bytes", "total_inactive_file"  # without `total_` it leaves out nested groups
 NO_LIMIT_FROM = 2**60  # v1 writes "unlimited" as 2**63 - 1 rounded down to a page, whatever the page size is
 
 
@@ -31,6 +35,82 @@ class _Mount:
     controllers: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerMemory:
+    """A control group that limits this process, at one moment: its limit, and its working set."""
+
+    limit_bytes: int
+    working_set_bytes: int
+
+    @property
+    def room_bytes(self) -> int:
+        """What is left until the kernel throttles or kills; below 0 for a moment while it reclaims."""
+        return self.limit_bytes - self.working_set_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """One control group that has a limit."""
+
+    folder: Path
+    is_v2: bool
+    limit_bytes: int
+
+    def usage_bytes(self) -> int:
+        """What it has charged, page cache included; 0 where that cannot be read."""
+        return max(_numbers(_lines(self.folder / (V2_USAGE if self.is_v2 else V1_USAGE))), default=0)
+
+    def working_set_bytes(self) -> int:
+        """What it has charged without what the kernel drops first."""
+        droppable = _stat(self.folder, V2_CACHE if self.is_v2 else V1_CACHE)
+        return max(0, self.usage_bytes() - max(droppable, default=0))
+
+
+class Container:
+    """The control groups that limit this process, as they were when this was made."""
+
+    def __init__(self, root: str = CGROUP_ROOT, proc: str = "/proc") -> None:
+        """`root` is where the control groups are mounted, `proc` the process file system; tests give other folders."""
+        self._groups = [
+            _Group(folder=folder, is_v2=mount.kind == "cgroup2", limit_bytes=min(limits))
+            for mount, path in _hierarchies(root, proc)
+            for folder in _folders(mount, path)
+            if (limits := list(_limits(folder, mount.kind)))
+        ]
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The smallest limit, None where nothing limits."""
+        return min((group.limit_bytes for group in self._groups), default=None)
+
+    def may_be_near(self, room_bytes: Callable[[int], int]) -> bool:
+        """Whether somewhere less may be left than `room_bytes` says for its limit, page cache taken for memory.
+
+        It reads one small file for each limit.  Only if it is true is `read` needed, whose file the kernel sums up over
+        all processors and nested groups, which takes milliseconds on large machines.
+        """
+        return any(group.limit_bytes - group.usage_bytes() < room_bytes(group.limit_bytes) for group in self._groups)
+
+    def read(self) -> ContainerMemory | None:
+        """The group with the least room left; None where nothing limits.  Not for the event loop, if it can wait."""
+        readings = (
+            ContainerMemory(limit_bytes=group.limit_bytes, working_set_bytes=group.working_set_bytes())
+            for group in self._groups
+        )
+        return min(readings, key=lambda memory: memory.room_bytes, default=None)
+
+    def beside_others_bytes(self, own_bytes: int) -> int | None:
+        """What this process may hold beside the others in the group; None where nothing limits.
+
+        `own_bytes` is what it holds itself: that much of the working set is not theirs.
+        """
+        memory = self.read()
+        return None if memory is None else memory.limit_bytes - max(0, memory.working_set_bytes - own_bytes)
+
+    def __repr__(self) -> str:
+        return f"<Container limits={[group.limit_bytes for group in self._groups]}>"
+
+
 def usable_memory_bytes(root: str = CGROUP_ROOT, proc: str = "/proc") -> int:
     """The container's limit, or the machine's memory where there is none or it is larger."""
     import psutil  # late: a process that never opens an engine does not pay for it
@@ -41,12 +121,8 @@ def usable_memory_bytes(root: str = CGROUP_ROOT, proc: str = "/proc") -> int:
 
 
 def container_limit_bytes(root: str = CGROUP_ROOT, proc: str = "/proc") -> int | None:
-    """The smallest memory limit of this process's control group and its ancestors; None where nothing limits it.
-
-    `root` is where the control groups are mounted, `proc` where the process file system is; tests give other folders.
-    """
-    limits = [limit for mount, path in _hierarchies(root, proc) for limit in _limits(mount, path)]
-    return min(limits, default=None)
+    """The smallest memory limit of this process's control group and its ancestors; None where nothing limits it."""
+    return Container(root, proc).limit_bytes
 
 
 def rss_bytes() -> int:
@@ -91,13 +167,17 @@ def _unescape(text: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
-def _limits(mount: _Mount, path: str) -> Iterator[int]:
-    for folder in _folders(mount, path):
-        for name in V2_FILES if mount.kind == "cgroup2" else V1_FILES:
-            yield from _numbers(_lines(folder / name))
-        if mount.kind == "cgroup":
-            stat = (line.removeprefix("hierarchical_memory_limit ") for line in _lines(folder / V1_STAT))
-            yield from _numbers(list(stat))
+def _limits(folder: Path, kind: str) -> Iterator[int]:
+    for name in V2_FILES if kind == "cgroup2" else V1_FILES:
+        yield from _numbers(_lines(folder / name))
+    if kind == "cgroup":
+        yield from _stat(folder, "hierarchical_memory_limit")
+
+
+def _stat(folder: Path, name: str) -> list[int]:
+    """What stands behind `name` in the group's statistics."""
+    prefix = f"{name} "
+    return list(_numbers([line.removeprefix(prefix) for line in _lines(folder / STAT) if line.startswith(prefix)]))
 
 
 def _folders(mount: _Mount, path: str) -> Iterator[Path]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trio
 
-from synth_actors.feed import Feed
+from synth_actors.feed import Feed, Held
 from synth_actors.policy.answers import Made
 from synth_actors.policy.endpoints import Begun
 from synth_actors.policy.single_flight import Flight
@@ -180,6 +180,7 @@ class Attempt:
     dispatched_at: float
     reserved_usd: float
     call: Begun  # what its endpoint keeps of it
+    held: Held  # where the generator adds what has come so far, until the attempt is over
     deadline: float = inf  # of the call, moved by the generator; the router looks whether it is over
     scope: trio.CancelScope | None = None  # while a generator makes it
     writing: trio.CancelScope | None = None  # while its answer is written down
@@ -322,3 +323,14 @@ class Optimize:
     """Drop expired entries and trim; `reply` gets the resident bytes that were really given back."""
 
     reply: Reply[int] = field(default_factory=Reply)
+
+
+@dataclass(slots=True, eq=False)
+class SetMemoryLimit:
+    """The process is to stay below `limit_bytes` resident from now on; `reply` gets True once that was looked at.
+
+    Not public: what a job may use is settled when the engine opens.  It is here to show what a tighter limit does.
+    """
+
+    limit_bytes: int
+    reply: Reply[bool] = field(default_factory=Reply)

@@ -148,15 +148,37 @@ class RouterSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySnapshot:
-    """Bytes.  `state` is "ok", "shrinking", "slowed" (concurrency lowered) or "not_reclaimable"."""
+    """What the process holds, what the engine knows to hold of it, and what the watchdog did.  Bytes, but for counts.
+
+    Between `rss_at_open_bytes` and `limit_bytes`, pressure begins at `high_bytes` and ends at `low_bytes`.  `state` is
+    "ok", "shrinking" (the cache), "slowed" (fewer calls at once) or "not_reclaimable" (what fills the memory is not
+    held by the engine, and is not fought).  The container is the control group with the least room; None: no limit.
+    """
 
     rss_bytes: int = 0
     peak_rss_bytes: int = 0
     limit_bytes: int = 0
     rss_at_open_bytes: int = 0
+    high_bytes: int = 0
+    low_bytes: int = 0
     state: str = "ok"
-    shrinks: int = 0
-    released_bytes: int = 0  # accounted bytes that the cache gave up for memory
+    cache_bytes: int = 0  # what entries and their pages occupy
+    calls_bytes: int = 0  # texts of requests under way, and of what was answered to them so far
+    queued_bytes: int = 0  # texts of requests that wait
+    rss_per_accounted_byte: float = 1.0  # learned: resident bytes that come back for one that the cache gives up
+    bytes_per_call: float = 0.0  # learned: what a call under way holds beside `calls_bytes`
+    container_limit_bytes: int | None = None
+    container_working_set_bytes: int | None = None  # without the page cache that the kernel drops first
+    shrinks: int = 0  # times that the cache was told to give up something
+    released_bytes: int = 0  # what it gave up then, of `cache_bytes`
+    trims: int = 0  # times that the allocator was told to give back what is free
+    slowdowns: int = 0  # times that the concurrency was lowered
+    not_reclaimable: int = 0  # times that nothing more was given up, since it would not have helped
+
+    @property
+    def accounted_bytes(self) -> int:
+        """What the engine knows that it holds: cache, calls under way, waiting requests."""
+        return self.cache_bytes + self.calls_bytes + self.queued_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,8 @@ from synth_actors.policy.cache_index import CacheIndex
 from synth_actors.policy.cache_key import key_of, normalised_key_of
 from synth_actors.policy.endpoints import EndpointState, Terms
 from synth_actors.policy.limits import PerMinute
-from synth_actors.policy.memory import MemoryPolicy, check_limit, default_limit
+from synth_actors.policy.memory import MemoryPolicy
+from synth_actors.policy.memory_limit import check_limit, default_limit
 from synth_actors.policy.progress import Limits
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.policy.routing import STRATEGIES, StreamMode
@@ -194,8 +195,10 @@ class Wiring:
             router=self._router_box,
             policy=MemoryPolicy(self._limit_bytes, self._rss_at_open_bytes, self.config.max_concurrency),
             sources=WatchdogSources(
-                accounted_bytes=lambda: self._cache.footprint_bytes,
+                cache_bytes=lambda: self._cache.footprint_bytes,
                 in_flight=lambda: self._router.in_flight,
+                held=self._router.held,
+                container=machine.Container(),
             ),
             interval_s=self.config.memory_check_interval_s,
         )
@@ -373,6 +376,8 @@ def _price(endpoint: Endpoint, config: EngineConfig) -> Price | None:
 
 
 def _memory_limit(config: EngineConfig, rss_at_open_bytes: int) -> int:
-    limit_bytes = config.memory_limit_bytes or default_limit(machine.usable_memory_bytes(), rss_at_open_bytes)
+    limit_bytes = config.memory_limit_bytes or default_limit(
+        machine.usable_memory_bytes(), rss_at_open_bytes, machine.Container().beside_others_bytes(rss_at_open_bytes)
+    )
     check_limit(limit_bytes, rss_at_open_bytes)
     return limit_bytes

@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from synth_actors.machine import container_limit_bytes, rss_bytes, usable_memory_bytes
+from synth_actors.machine import Container, container_limit_bytes, rss_bytes, usable_memory_bytes
 
 MIB = 2**20
 V1_UNLIMITED = 9223372036854771712
@@ -37,6 +37,29 @@ class FakeMachine:
     @property
     def limit(self) -> int | None:
         return container_limit_bytes(str(self.root), str(self.proc))
+
+    def v2_group(self, path: str, *, limit: object, usage: int, inactive_file: int = 0) -> None:
+        self.file(f"{path}memory.max", limit)
+        self.file(f"{path}memory.current", usage)
+        # the kernel's own order: names that begin alike stand around it
+        self.file(f"{path}memory.stat", f"anon 7\nfile 9\ninactive_anon 5\ninactive_file {inactive_file}\nsock 3")
+
+    def v1_group(self, path: str, *, limit: int, usage: int, own: int = 0, total: int = 0) -> None:
+        self.file(f"memory/{path}memory.limit_in_bytes", limit)
+        self.file(f"memory/{path}memory.usage_in_bytes", usage)
+        stat = f"inactive_file {own}\nhierarchical_memory_limit {V1_UNLIMITED}\ntotal_inactive_file {total}"
+        self.file(f"memory/{path}memory.stat", stat)
+
+    @property
+    def container(self) -> Container:
+        return Container(str(self.root), str(self.proc))
+
+    @property
+    def figures(self) -> tuple[int, int]:
+        """Limit and working set of the group with the least room."""
+        memory = self.container.read()
+        assert memory is not None
+        return memory.limit_bytes, memory.working_set_bytes
 
 
 @pytest.fixture
@@ -177,6 +200,82 @@ def test_the_usable_memory_is_the_machine_s_where_nothing_smaller_limits(machine
     assert usable_memory_bytes(str(machine.root), str(machine.proc)) == total
     machine.file("memory.max", 64 * MIB)
     assert usable_memory_bytes(str(machine.root), str(machine.proc)) == 64 * MIB
+
+
+def test_v2_the_working_set_leaves_out_what_the_kernel_drops_first(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.v2_group("", limit=512 * MIB, usage=500 * MIB, inactive_file=300 * MIB)
+    assert machine.figures == (512 * MIB, 200 * MIB)
+
+
+def test_v2_the_group_with_the_least_room_counts_and_not_the_one_with_the_smallest_limit(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/pod/worker", mounts=[V2.format(root="/")])
+    machine.v2_group("pod/worker/", limit=500 * MIB, usage=100 * MIB)
+    machine.v2_group("pod/", limit=2000 * MIB, usage=1950 * MIB)  # sidecars fill it
+    assert machine.figures == (2000 * MIB, 1950 * MIB)
+    assert machine.limit == 500 * MIB
+
+
+def test_v2_a_nested_group_without_a_limit_is_measured_by_the_one_above_it(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/pod/worker", mounts=[V2.format(root="/")])
+    machine.v2_group("pod/worker/", limit="max", usage=100 * MIB)
+    machine.v2_group("pod/", limit=800 * MIB, usage=400 * MIB, inactive_file=50 * MIB)
+    assert machine.figures == (800 * MIB, 350 * MIB)
+
+
+def test_v1_the_working_set_leaves_out_the_page_cache_of_nested_groups_too(machine: FakeMachine) -> None:
+    machine.process(cgroup="4:memory:/job", mounts=[V1_MEMORY.format(root="/")])
+    machine.v1_group("job/", limit=512 * MIB, usage=500 * MIB, own=1 * MIB, total=310 * MIB)
+    assert machine.figures == (512 * MIB, 190 * MIB)
+
+
+def test_v1_nested_the_group_with_the_least_room_counts(machine: FakeMachine) -> None:
+    machine.process(cgroup="4:memory:/api/job", mounts=[V1_MEMORY.format(root="/")])
+    machine.v1_group("api/job/", limit=V1_UNLIMITED, usage=90 * MIB)
+    machine.v1_group("api/", limit=700 * MIB, usage=650 * MIB, total=100 * MIB)
+    machine.v1_group("", limit=9000 * MIB, usage=1000 * MIB)
+    assert machine.figures == (700 * MIB, 550 * MIB)
+
+
+def test_a_working_set_is_never_below_nothing(machine: FakeMachine) -> None:
+    """The two files are read one after the other, and the page cache may have grown in between."""
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.v2_group("", limit=512 * MIB, usage=100 * MIB, inactive_file=101 * MIB)
+    assert machine.figures == (512 * MIB, 0)
+
+
+def test_without_a_limit_there_is_no_working_set_to_look_at(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.v2_group("", limit="max", usage=500 * MIB)
+    assert machine.container.read() is None
+    assert machine.container.beside_others_bytes(MIB) is None
+    assert not machine.container.may_be_near(lambda _limit: 2**60)
+
+
+def test_a_container_may_be_near_its_limit_only_when_little_is_left_page_cache_included(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.v2_group("", limit=1000 * MIB, usage=900 * MIB, inactive_file=800 * MIB)
+    assert machine.container.may_be_near(lambda limit: limit // 5)
+    assert not machine.container.may_be_near(lambda limit: limit // 20)
+
+
+def test_what_others_in_the_container_hold_is_taken_off(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/pod/worker", mounts=[V2.format(root="/")])
+    machine.v2_group("pod/worker/", limit=500 * MIB, usage=100 * MIB)
+    machine.v2_group("pod/", limit=1000 * MIB, usage=800 * MIB, inactive_file=100 * MIB)
+    assert machine.container.beside_others_bytes(100 * MIB) == 400 * MIB
+
+
+def test_what_a_process_shares_with_others_makes_them_no_smaller_than_nothing(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.v2_group("", limit=500 * MIB, usage=60 * MIB)
+    assert machine.container.beside_others_bytes(80 * MIB) == 500 * MIB  # its libraries are charged elsewhere
+
+
+def test_a_group_whose_figures_may_not_be_read_is_taken_for_empty(machine: FakeMachine) -> None:
+    machine.process(cgroup="0::/", mounts=[V2.format(root="/")])
+    machine.file("memory.max", 500 * MIB)
+    assert machine.figures == (500 * MIB, 0)
 
 
 def test_this_machine_answers() -> None:

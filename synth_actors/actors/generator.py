@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from sys import getsizeof
 
 import trio
 
@@ -227,6 +228,9 @@ class _Taping:
         if self.ttft_s is None:
             self._begins(now - self._attempt.dispatched_at)
         self._texts.pieces.append(text)
+        size_bytes = getsizeof(text)
+        self._texts.size_bytes += size_bytes
+        self._attempt.held.texts_bytes += size_bytes
         whole = self.begun_at + self._line.attempt_timeout_s
         self._attempt.deadline = min(whole, now + self._line.idle_timeout_s)
         self._attempt.route.feed.wake()
@@ -252,8 +256,10 @@ class _Taping:
 
     def close(self, result: Success | Failure) -> None:
         """Nothing more will come: readers may look at how it ended."""
-        if self._texts is not None and isinstance(result, Failure) and isinstance(result.fault, Fault):
-            self._texts.fail(result.message, result.usage)  # if we ended it, the end of the request says so
+        if (texts := self._texts) is not None:
+            self._attempt.held.texts_bytes -= texts.size_bytes
+            if isinstance(result, Failure) and isinstance(result.fault, Fault):
+                texts.fail(result.message, result.usage)  # if we ended it, the end of the request says so
         self._texts = None  # what is emitted from now on comes too late
         self._attempt.route.feed.wake()
 

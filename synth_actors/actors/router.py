@@ -16,6 +16,7 @@ import trio
 
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
+from synth_actors.feed import Held, texts_bytes
 from synth_actors.messages import (
     Attempt,
     CloseRouter,
@@ -75,6 +76,7 @@ class _Job:
     progress: Progress
     need: Need
     queued_at: float
+    size_bytes: int  # of its request's texts
     back_at: float = inf  # when it may go again to where it failed, though others are open to it
     dropped: bool = False
     in_line: bool = False
@@ -112,7 +114,7 @@ class RouterActor(Decider[RouterMessage]):
         self._overdue = Overdue(limits.shortest_timeout_s)
         self._waiting: Waiting[_Job] = Waiting(self._endpoints, limits.patience_s)
         self._jobs: dict[Route, _Job] = {}
-        self._in_flight = 0
+        self.held, self._in_flight = Held(), 0
         self._due = inf
         self._leaving: Reply[bool] | None = None  # who wants to know when nothing is left
         self._closing = False
@@ -161,9 +163,10 @@ class RouterActor(Decider[RouterMessage]):
         self._numbers += 1
         names = route.request.endpoints
         progress = Progress(self._everywhere if names is None else frozenset(names))
-        need = need_of(route.request, route.output)
-        job = _Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now)
+        need, size = need_of(route.request, route.output), texts_bytes(route.request)
+        job = _Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now, size_bytes=size)
         self._jobs[route] = job
+        self.held.requests_bytes += size
         if self._closing:
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
         else:
@@ -176,12 +179,16 @@ class RouterActor(Decider[RouterMessage]):
         if job.attempt is not None:  # its `Finished` will come
             job.attempt.abandon()
             return
-        del self._jobs[route]
+        self._forget(job)
         self._abandoned += 1
         self._waiting.leave(job)
 
-    def _end(self, job: _Job, result: Success | Failure) -> None:
+    def _forget(self, job: _Job) -> None:
         del self._jobs[job.route]
+        self.held.requests_bytes -= job.size_bytes
+
+    def _end(self, job: _Job, result: Success | Failure) -> None:
+        self._forget(job)
         self._cache.send(Generated(job.route, result))
 
     def _close(self, drain: bool, reply: Reply[bool]) -> None:
@@ -279,7 +286,9 @@ class RouterActor(Decider[RouterMessage]):
             dispatched_at=now,
             reserved_usd=reserved_usd,
             call=endpoint.begin(job.need, now),
+            held=self.held,
         )
+        self.held.sent_bytes += job.size_bytes
         self._limiter.acquire_on_behalf_of_nowait(attempt)
         self._in_flight += 1
         self._overdue.begins(now)
@@ -290,6 +299,7 @@ class RouterActor(Decider[RouterMessage]):
         job = self._jobs[attempt.route]
         endpoint = self._endpoints[attempt.endpoint]
         job.attempt = None
+        self.held.sent_bytes -= job.size_bytes
         self._in_flight -= 1
         job.route.usage, job.route.noted = job.route.usage + result.usage, NO_USAGE
         fault = None if isinstance(result, Success) else result.fault

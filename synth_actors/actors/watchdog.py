@@ -1,7 +1,7 @@
 """Does the process stay inside its memory limit?
 
-Looks at resident memory every quarter of a second, asks `policy.memory`, and tells the cache or the router what to give
-up.
+Looks at resident memory, at what the engine holds, and at the container's room every quarter of a second, asks
+`policy.memory`, and tells the cache or the router what to give up.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ import trio
 from synth_actors import messages
 from synth_actors.actors.actor import Worker
 from synth_actors.actors.mailbox import Mailbox
-from synth_actors.errors import EngineClosedError
-from synth_actors.machine import rss_bytes, trim_heap
-from synth_actors.policy.memory import Fine, MemoryPolicy, NotReclaimable, Recover, Shrink, Slow, Verdict
+from synth_actors.errors import ConfigError, EngineClosedError
+from synth_actors.feed import Held
+from synth_actors.machine import Container, ContainerMemory, rss_bytes, trim_heap
+from synth_actors.policy.memory import Fine, MemoryPolicy, NotReclaimable, Reading, Recover, Shrink, Slow, Trim, Verdict
 from synth_actors.snapshot import MemorySnapshot
 
 logger = logging.getLogger("synth_actors")
+
+WatchdogMessage = messages.Optimize | messages.SetMemoryLimit
 
 
 async def trim_in_thread() -> None:
@@ -30,22 +33,30 @@ async def trim_in_thread() -> None:
     await trio.to_thread.run_sync(trim_heap)
 
 
+async def read_in_thread(container: Container) -> ContainerMemory | None:
+    """The figures of a container that is nearly full, off the loop."""
+    return await trio.to_thread.run_sync(container.read)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogSources:
-    """What is looked at: accounted bytes of the cache, running calls, and the process."""
+    """What is looked at: bytes that the cache occupies, running calls and what they hold, process and container."""
 
-    accounted_bytes: Callable[[], int]
+    cache_bytes: Callable[[], int]
     in_flight: Callable[[], int]
+    held: Held
     rss_bytes: Callable[[], int] = rss_bytes
+    container: Container | None = None
+    read: Callable[[Container], Awaitable[ContainerMemory | None]] = read_in_thread
     trim: Callable[[], Awaitable[None]] = trim_in_thread
 
 
-class MemoryWatchdog(Worker[messages.Optimize]):
-    """A worker that wakes up by itself; the only messages it gets are `Optimize`."""
+class MemoryWatchdog(Worker[WatchdogMessage]):
+    """A worker that wakes up by itself; the only messages it gets are `Optimize` and `SetMemoryLimit`."""
 
     def __init__(
         self,
-        mailbox: Mailbox[messages.Optimize],
+        mailbox: Mailbox[WatchdogMessage],
         *,
         cache: Mailbox[Any],
         router: Mailbox[Any],
@@ -61,14 +72,13 @@ class MemoryWatchdog(Worker[messages.Optimize]):
         self._interval_s = interval_s
         self._due = trio.current_time() + interval_s
         self._peak_rss = 0
-        self._shrinks = 0
-        self._released = 0
-        self._asked: tuple[int, int] | None = None  # wanted and accounted bytes at the last shrink, until counted
+        self._shrinks = self._released = self._trims = 0
+        self._asked: tuple[int, int] | None = None  # wanted and occupied bytes at the last shrink, until counted
 
     async def run(self) -> None:
-        """Look every `interval_s`, and serve `Optimize` in between."""
+        """Look every `interval_s`, and serve what is asked in between."""
         while True:
-            message: messages.Optimize | None = None
+            message: WatchdogMessage | None = None
             with trio.move_on_at(self._due):
                 message = await self.mailbox.receive()
             if message is None:
@@ -77,7 +87,17 @@ class MemoryWatchdog(Worker[messages.Optimize]):
             else:
                 await self._serve(message)
 
-    async def handle(self, message: messages.Optimize) -> None:
+    async def handle(self, message: WatchdogMessage) -> None:
+        """Give back what can be given, or look by a new limit."""
+        match message:
+            case messages.Optimize():
+                await self._optimize(message)
+            case messages.SetMemoryLimit():
+                await self._set_limit(message)
+            case _:
+                assert_never(message)
+
+    async def _optimize(self, message: messages.Optimize) -> None:
         """Drop what has expired, trim, and answer what the process really gave back."""
         before = self._read_rss()
         try:
@@ -85,22 +105,46 @@ class MemoryWatchdog(Worker[messages.Optimize]):
         except EngineClosedError as exc:
             self._fail_reply(message, exc.__cause__)
             return
-        await self._sources.trim()
+        await self._trim()
         message.reply.send(max(0, before - self._read_rss()))
 
+    async def _set_limit(self, message: messages.SetMemoryLimit) -> None:
+        try:
+            self._policy.set_limit(message.limit_bytes)
+        except ConfigError as exc:
+            text = str(exc)
+            message.reply.fail(lambda: ConfigError(text))
+            return
+        await self._look()
+        message.reply.send(True)
+
     def snapshot(self) -> MemorySnapshot:
-        """The figures now; resident memory is read anew."""
+        """The figures now; resident memory and the container's are read anew."""
+        policy, held = self._policy, self._sources.held
+        container = self._sources.container.read() if self._sources.container is not None else None
         return MemorySnapshot(
             rss_bytes=self._read_rss(),
             peak_rss_bytes=self._peak_rss,
-            limit_bytes=self._policy.limit_bytes,
-            rss_at_open_bytes=self._policy.rss_at_open_bytes,
-            state=self._policy.state,
+            limit_bytes=policy.limit_bytes,
+            rss_at_open_bytes=policy.rss_at_open_bytes,
+            high_bytes=policy.high_bytes,
+            low_bytes=policy.low_bytes,
+            state=policy.state,
+            cache_bytes=self._sources.cache_bytes(),
+            calls_bytes=held.calls_bytes,
+            queued_bytes=held.queued_bytes,
+            rss_per_accounted_byte=policy.rss_per_accounted_byte,
+            bytes_per_call=policy.calls.bytes_per_call,
+            container_limit_bytes=container.limit_bytes if container is not None else None,
+            container_working_set_bytes=container.working_set_bytes if container is not None else None,
             shrinks=self._shrinks,
             released_bytes=self._released,
+            trims=self._trims,
+            slowdowns=policy.slowdowns,
+            not_reclaimable=policy.given_up,
         )
 
-    async def _serve(self, message: messages.Optimize) -> None:
+    async def _serve(self, message: WatchdogMessage) -> None:
         began = perf_counter()
         self._in_hand.append(message)
         await self.handle(message)
@@ -108,22 +152,46 @@ class MemoryWatchdog(Worker[messages.Optimize]):
         self.mailbox.handled(1, perf_counter() - began)
 
     async def _look(self) -> None:
+        now = trio.current_time()
+        if self._policy.judges_at(now):
+            await self._trim()  # else what was given up stays resident, and the policy gives up on it
         if self._asked is not None:
-            await self._sources.trim()  # else what the cache gave up stays resident, and the policy gives up on it
             self._count_released(*self._asked)
             self._asked = None
-        now = trio.current_time()
-        accounted = self._sources.accounted_bytes()
-        self._obey(self._policy.decide(self._read_rss(), accounted, self._sources.in_flight(), now), accounted)
+        container = await self._tight_container()
+        reading = self._read(now, container)
+        await self._obey(self._policy.decide(reading), reading)
 
-    def _obey(self, verdict: Verdict, accounted: int) -> None:
+    def _read(self, now: float, container: ContainerMemory | None) -> Reading:
+        held = self._sources.held
+        return Reading(
+            rss_bytes=self._read_rss(),
+            cache_bytes=self._sources.cache_bytes(),
+            calls_bytes=held.calls_bytes,
+            queued_bytes=held.queued_bytes,
+            in_flight=self._sources.in_flight(),
+            container_limit_bytes=container.limit_bytes if container is not None else None,
+            container_room_bytes=container.room_bytes if container is not None else 0,
+            now=now,
+        )
+
+    async def _tight_container(self) -> ContainerMemory | None:
+        """The container's figures, when they may matter."""
+        container = self._sources.container
+        if container is None or not container.may_be_near(self._policy.eased_room_bytes):
+            return None
+        return await self._sources.read(container)
+
+    async def _obey(self, verdict: Verdict, reading: Reading) -> None:
         match verdict:
             case Fine():
                 pass
             case Shrink(wanted_bytes=wanted):
                 self._shrinks += 1
-                self._asked = (wanted, accounted)
+                self._asked = (wanted, reading.cache_bytes)
                 self._cache.tell(messages.Shrink(wanted))
+            case Trim():
+                await self._trim()
             case Slow(cap=cap) | Recover(cap=cap):
                 logger.info("memory is %s: at most %d calls at once", self._policy.state, cap)
                 self._router.tell(messages.SetConcurrencyCap(cap))
@@ -132,9 +200,13 @@ class MemoryWatchdog(Worker[messages.Optimize]):
             case _:
                 assert_never(verdict)
 
-    def _count_released(self, wanted: int, accounted_before: int) -> None:
-        """What the cache holds less than before; what it stored meanwhile hides as much."""
-        self._released += max(0, min(wanted, accounted_before - self._sources.accounted_bytes()))
+    async def _trim(self) -> None:
+        self._trims += 1
+        await self._sources.trim()
+
+    def _count_released(self, wanted: int, occupied_before: int) -> None:
+        """What the cache occupies less than before; what it stored meanwhile hides as much."""
+        self._released += max(0, min(wanted, occupied_before - self._sources.cache_bytes()))
 
     def _read_rss(self) -> int:
         rss = self._sources.rss_bytes()

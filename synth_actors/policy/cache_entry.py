@@ -13,10 +13,10 @@ Rank = tuple[float, int]
 ENTRY_OVERHEAD_BYTES: Final = 700
 """What one entry costs beside its value: the entry, its key, and its places in all orders.
 
-Measured on CPython 3.11 with `tracemalloc` and kept honest by a test: N entries with fresh 16-byte keys, figures of their
-own and a TTL are stored and used, and the growth is divided by N.  For N from 1,000 to 100,000 it is 490 to 580 under
-LRU and 610 to 700 under "cost", depending on how full the hash table is just then; the largest, so that the cache never
-holds more than it says.
+Measured on CPython 3.11 with `tracemalloc` and kept honest by a test: N entries with fresh 16-byte keys, figures of
+their own and a TTL are stored and used, and the growth is divided by N.  For N from 1,000 to 100,000 it is 490 to 580
+under LRU and 610 to 700 under "cost", depending on how full the hash table is just then; the largest, so that the cache
+never holds more than it says.
 """
 
 

@@ -18,7 +18,7 @@ from sortedcontainers import SortedList
 
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
 from synth_actors.policy.eviction import GreedyDualSizeFrequency, LeastRecentlyUsed, Order
-from synth_actors.policy.reclaim import Reclaim
+from synth_actors.policy.reclaim import Evicted, Reclaim
 from synth_actors.policy.segments import Allocate, Segment, Segments
 
 if TYPE_CHECKING:
@@ -210,10 +210,13 @@ class CacheIndex:
 
         A newer wish takes the place of one that is not fulfilled yet; 0 ends it.
         """
-        self._end_reclaim()
-        if bytes_wanted > 0:
-            self._reclaim = Reclaim(self, max(0, self.footprint_bytes - bytes_wanted))
-            self._work = self._reclaim.steps()
+        before = self._reclaim
+        if before is None and bytes_wanted <= 0:
+            return
+        self._end_work()
+        target_bytes = self.footprint_bytes - max(0, bytes_wanted)
+        self._reclaim = Reclaim(self, target_bytes, before.evicted if before is not None else Evicted())
+        self._work = self._reclaim.steps()
 
     def tend(self, now: float, limit: int) -> bool:
         """Do work that was put off, touching at most `limit` entries; whether there is more to do at once.
@@ -251,10 +254,10 @@ class CacheIndex:
         assert self._work is not None
         for touched in self._work:
             return touched
-        self._end_reclaim()
+        self._end_work()
         return 0
 
-    def _end_reclaim(self) -> None:
+    def _end_work(self) -> None:
         if self._reclaim is not None:
             self.evicted_out_of_order += self._reclaim.out_of_order
         self._reclaim = self._work = None

@@ -1,8 +1,10 @@
 """Is memory tight enough to shrink?
 
 A watchdog that evicts until resident memory falls empties the cache and frees nothing: the allocator keeps what it has.
-So the cache is shrunk by what its accounted bytes are worth in resident ones (a ratio learned from earlier shrinks), in
-bounded steps, and what has no effect is given up soon: first the shrinking, then the slowing.
+So the engine steers by what it holds itself: what the cache occupies, times what such a byte is worth in resident ones
+(learned from earlier shrinks), and what calls under way hold.  A measure is taken only where it can take a worthwhile
+share of the excess, in bounded steps, and one that had no effect is given up soon.  Memory that is not the engine's is
+said once and not fought.
 """
 
 from __future__ import annotations
@@ -11,11 +13,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
-from synth_actors.errors import ConfigError
-
-MIB = 2**20
-SHARE_OF_CONTAINER = 0.8
-ROOM_ABOVE_OPENING_BYTES = 512 * MIB
+from synth_actors.policy.call_cost import CallCost
+from synth_actors.policy.memory_limit import MIB, check_limit
 
 State = Literal["ok", "shrinking", "slowed", "not_reclaimable"]
 
@@ -29,7 +28,7 @@ class MemoryThresholds:
     aim: float = 0.8  # a shrink aims below the low mark, since the cache refills meanwhile
     largest_step: float = 0.25  # of the accounted bytes, in one shrink
     smallest_step_bytes: int = MIB  # resident memory does not show less than this
-    worthwhile_share: float = 0.25  # a cache that holds less than this share of the excess is left alone
+    worthwhile_share: float = 0.25  # a cache, or calls, that hold less than this share of the excess are left alone
     fruitful_share: float = 0.1  # a shrink has helped when this share of it shows in resident memory
     judgeable_share: float = 0.5  # a shrink says nothing when less than this share of it was not refilled since
     fruitful_slow: float = 0.01  # slowing has helped when this share of the room came back
@@ -42,6 +41,8 @@ class MemoryThresholds:
     recover_share: float = 0.125  # of the full concurrency, in one step up
     growth_since_giving_up: float = 0.1  # above what was given up: new memory may be the engine's again
     forgetting: float = 0.998  # per reading, so that memory that came and went does not hide what comes later
+    tight_share: float = 0.05  # of a container's limit: with less room than that, and than `tight_bytes`, it is tight
+    tight_bytes: int = 256 * MIB
 
 
 DEFAULT_THRESHOLDS = MemoryThresholds()
@@ -54,9 +55,14 @@ class Fine:
 
 @dataclass(frozen=True, slots=True)
 class Shrink:
-    """The cache is to give up that many accounted bytes."""
+    """The cache is to give up that many of the bytes that it occupies."""
 
     wanted_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trim:
+    """The allocator is to give back what is free: before anybody is slowed, and once in a spell of pressure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,42 +86,42 @@ class NotReclaimable:
     reason: str
 
 
-Verdict = Fine | Shrink | Slow | Recover | NotReclaimable
+Verdict = Fine | Shrink | Trim | Slow | Recover | NotReclaimable
 FINE = Fine()
 
 
-def default_limit(usable_bytes: int, rss_at_open_bytes: int) -> int:
-    """The smaller of 0.8 x what the container allows and what is resident at opening + 512 MiB."""
-    return min(int(SHARE_OF_CONTAINER * usable_bytes), rss_at_open_bytes + ROOM_ABOVE_OPENING_BYTES)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """One look at the process; everything in bytes but the calls under way and `now`, in monotonic seconds.
 
-
-def check_limit(limit_bytes: int, rss_at_open_bytes: int) -> None:
-    """Refuse a limit that leaves no room.
-
-    Raises:
-        ConfigError: the process is at or above the limit already.
+    A shrink can take of `cache_bytes` (what the cache occupies), slowing of `calls_bytes` (texts of calls under way),
+    and nothing takes `queued_bytes` (texts of requests that wait): fewer calls at once only make them wait longer.
+    `container_room_bytes` is what a container with a limit has left, its working set taken off; None where none is.
     """
-    if rss_at_open_bytes >= limit_bytes:
-        raise ConfigError(
-            f"EngineConfig.memory_limit_bytes: {limit_bytes} bytes ({limit_bytes / MIB:.0f} MiB) leave no room: the"
-            f" process holds {rss_at_open_bytes} bytes ({rss_at_open_bytes / MIB:.0f} MiB) at opening; give at least"
-            f" {rss_at_open_bytes + 64 * MIB}, run in a larger container, or load less before the engine opens"
-        )
 
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    rss: int
-    accounted: int
-    in_flight: int
+    rss_bytes: int
+    cache_bytes: int = 0
+    calls_bytes: int = 0
+    queued_bytes: int = 0
+    in_flight: int = 0
+    container_limit_bytes: int | None = None
+    container_room_bytes: int = 0
     now: float
+
+    @property
+    def accounted_bytes(self) -> int:
+        """What the engine knows that it holds."""
+        return self.cache_bytes + self.calls_bytes + self.queued_bytes
 
 
 class MemoryPolicy:
     """Four states, each with one method that looks at a reading and answers.
 
-    ok -> shrinking (high mark reached) -> slowed (shrinking does not help) -> not_reclaimable (nor does slowing).  From
-    everywhere back to ok once resident memory is below its mark and the cap has recovered to full.
+    ok -> shrinking (high mark reached) -> slowed (shrinking does not help, calls hold much) -> not_reclaimable (neither
+    helps, or neither holds much).  From everywhere back to ok once memory is below its mark and the cap has recovered.
+
+    A container that is nearly full counts as resident memory of this process that is as much above its mark, whoever
+    holds it: the kernel kills the process all the same.
     """
 
     def __init__(
@@ -127,31 +133,64 @@ class MemoryPolicy:
     ) -> None:
         self.state: State = "ok"
         self.cap = max_concurrency
-        self.rss_per_accounted_byte = 1.25  # JSON text in bytes objects, before anything was learned
+        self.rss_per_accounted_byte = 1.0  # before anything was learned: the cache counts the pages that it occupies
+        self.calls = CallCost(max_concurrency, rss_at_open_bytes)
+        self.slowdowns = self.given_up = 0
         self._full = max_concurrency
         self._is = thresholds
-        self.limit_bytes = limit_bytes
         self.rss_at_open_bytes = rss_at_open_bytes
-        self._room = limit_bytes - rss_at_open_bytes
-        self.high_bytes = rss_at_open_bytes + int(thresholds.high_mark * self._room)
-        self.low_bytes = rss_at_open_bytes + int(thresholds.low_mark * self._room)
-        self._aim_bytes = rss_at_open_bytes + int(thresholds.aim * self._room)
-        self._before: _Reading | None = None  # the reading at the last action, until that was judged
-        self._wanted = 0
-        self._judge_at = -inf
-        self._fruitless = 0
-        self._floor = 0  # shrinking below this was found useless
-        self._known_rss = 0  # the peak of this spell of pressure
         self._recover_wait_s = thresholds.recover_s
         self._recover_at = inf
         self._recovered_at = -inf
+        self._judge_at = -inf
+        self._set_marks(limit_bytes)
 
-    def decide(self, rss_bytes: int, accounted_bytes: int, in_flight: int, now: float) -> Verdict:
-        """What to do about this reading.  `in_flight` counts running calls; `now` is monotonic, in seconds."""
-        reading = _Reading(rss_bytes, accounted_bytes, in_flight, now)
+    def set_limit(self, limit_bytes: int) -> None:
+        """The process is to stay below `limit_bytes` from now on.
+
+        Raises:
+            ConfigError: that is not above what was resident at opening.
+        """
+        check_limit(limit_bytes, self.rss_at_open_bytes)
+        self._set_marks(limit_bytes)
+        if self.state == "not_reclaimable":
+            self.state = "ok"
+        if self.cap < self._full:
+            self.state, self._recover_at = "slowed", -inf  # as one that is on its way up
+
+    def _set_marks(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self._room = limit_bytes - self.rss_at_open_bytes
+        self.high_bytes = self.rss_at_open_bytes + int(self._is.high_mark * self._room)
+        self.low_bytes = self.rss_at_open_bytes + int(self._is.low_mark * self._room)
+        self._aim_bytes = self.rss_at_open_bytes + int(self._is.aim * self._room)
+        self._floor = 0  # shrinking the cache below this was found useless
+        self._begin_spell(0)
+
+    def _begin_spell(self, pressure: int) -> None:
+        self._before: Reading | None = None  # the reading at the last action, until that was judged
+        self._wanted = self._fruitless = 0
+        self._trimmed = False
+        self._known = pressure  # the peak of this spell
+
+    def tight_room_bytes(self, container_limit_bytes: int) -> int:
+        """A container of that limit is tight with less room than this."""
+        return min(int(self._is.tight_share * container_limit_bytes), self._is.tight_bytes)
+
+    def eased_room_bytes(self, container_limit_bytes: int) -> int:
+        """With this much room it is tight no more."""
+        return self.tight_room_bytes(container_limit_bytes) + self.high_bytes - self.low_bytes
+
+    def judges_at(self, now: float) -> bool:
+        """Whether the next reading shows what the last action did: what is free then should not be resident."""
+        return self._before is not None and now >= self._judge_at
+
+    def decide(self, reading: Reading) -> Verdict:
+        """What to do about this reading."""
+        self.calls.look(self._unexplained(reading), reading.in_flight, reading.now)
         match self.state:
             case "ok":
-                return self._press_anew(reading) if reading.rss >= self.high_bytes else FINE
+                return self._press_anew(reading) if self._pressure(reading) >= self.high_bytes else FINE
             case "shrinking":
                 return self._shrinking(reading)
             case "slowed":
@@ -159,43 +198,60 @@ class MemoryPolicy:
             case "not_reclaimable":
                 return self._not_reclaimable(reading)
 
-    def _press_anew(self, reading: _Reading) -> Verdict:
+    def _pressure(self, reading: Reading) -> int:
+        """Resident memory, or what it would have to be for this process to be as near its limit as its container is."""
+        if (limit := reading.container_limit_bytes) is None:
+            return reading.rss_bytes
+        missing = self.tight_room_bytes(limit) - reading.container_room_bytes
+        return max(reading.rss_bytes, self.high_bytes + missing)
+
+    def _unexplained(self, reading: Reading) -> int:
+        return reading.rss_bytes - int(self.rss_per_accounted_byte * reading.accounted_bytes)
+
+    def _press_anew(self, reading: Reading) -> Verdict:
         """A new spell of pressure.  One that follows soon upon a recovery makes the next recovery slower."""
         is_relapse = reading.now - self._recovered_at < self._is.longest_recover_s
         doubled = min(2 * self._recover_wait_s, self._is.longest_recover_s)
         self._recover_wait_s = doubled if is_relapse else self._is.recover_s
-        self._known_rss = reading.rss
-        self._before = None
-        self._fruitless = 0
+        self._begin_spell(self._pressure(reading))
         self.state = "shrinking"
         return self._shrinking(reading)
 
-    def _shrinking(self, reading: _Reading) -> Verdict:
-        if reading.rss <= self.low_bytes:
+    def _shrinking(self, reading: Reading) -> Verdict:
+        if self._pressure(reading) <= self.low_bytes:
             return self._relieved(reading)
         if not self._judged(reading):
             return FINE
         if self._fruitless >= self._is.patience:
-            self._floor = max(self._floor, reading.accounted)
+            self._floor = max(self._floor, reading.cache_bytes)
         wanted = self._worthwhile_bytes(reading)
         if wanted:
             return self._act(reading, Shrink(wanted), self._is.settle_s)
+        if not self._trimmed:
+            self._trimmed = True
+            return Trim()
         self._fruitless = 0
         self.state = "slowed"
         return self._slowed(reading)
 
-    def _worthwhile_bytes(self, reading: _Reading) -> int:
-        """How much to take from the cache now; 0 when that is not worth it."""
-        excess = reading.rss - self.low_bytes
-        available = reading.accounted - self._floor
-        if available * self.rss_per_accounted_byte < self._is.worthwhile_share * excess:
-            return 0
-        above_aim = reading.rss - self._aim_bytes
-        needed = max(int(above_aim / self.rss_per_accounted_byte), self._is.smallest_step_bytes)
-        return min(needed, int(self._is.largest_step * reading.accounted), available)
+    def _is_worthwhile(self, held: float, reading: Reading) -> bool:
+        return held >= self._is.worthwhile_share * (self._pressure(reading) - self.low_bytes)
 
-    def _slowed(self, reading: _Reading) -> Verdict:
-        if reading.rss < self.high_bytes:
+    def _worthwhile_bytes(self, reading: Reading) -> int:
+        """How much to take from the cache now; 0 when that is not worth it."""
+        available = reading.cache_bytes - self._floor
+        if available <= 0 or not self._is_worthwhile(available * self.rss_per_accounted_byte, reading):
+            return 0
+        above_aim = self._pressure(reading) - self._aim_bytes
+        needed = max(int(above_aim / self.rss_per_accounted_byte), self._is.smallest_step_bytes)
+        return min(needed, int(self._is.largest_step * reading.cache_bytes), available)
+
+    def _calls_matter(self, reading: Reading) -> bool:
+        held = reading.calls_bytes * self.rss_per_accounted_byte + reading.in_flight * self.calls.bytes_per_call
+        return self._is_worthwhile(held, reading)
+
+    def _slowed(self, reading: Reading) -> Verdict:
+        if self._pressure(reading) < self.high_bytes:
             return self._relieved(reading)
         if self._recover_at < inf:  # it had been below
             self._recover_at = inf
@@ -205,17 +261,18 @@ class MemoryPolicy:
         if not self._judged(reading):
             return FINE
         cap = min(self.cap, reading.in_flight) // 2
-        if cap < 1 or self._fruitless >= self._is.patience:
+        if cap < 1 or self._fruitless >= self._is.patience or not self._calls_matter(reading):
             return self._give_up(reading)
         self.cap = cap
+        self.slowdowns += 1
         return self._act(reading, Slow(cap), self._is.slow_settle_s)
 
-    def _relieved(self, reading: _Reading) -> Verdict:
+    def _relieved(self, reading: Reading) -> Verdict:
         """Below the mark: step by step back to full concurrency, slowly while it is not far below."""
         if self._before is not None:
             self._count_effect(self._before, reading)
             self._before = None
-        is_low = reading.rss <= self.low_bytes
+        is_low = self._pressure(reading) <= self.low_bytes
         if is_low:
             self._floor = 0
         if self.cap == self._full:
@@ -235,36 +292,49 @@ class MemoryPolicy:
         self._recovered_at = now
         return Recover(self.cap)
 
-    def _give_up(self, reading: _Reading) -> Verdict:
+    def _give_up(self, reading: Reading) -> Verdict:
         self.state = "not_reclaimable"
+        self.given_up += 1
         self._before = None
         self._recover_at = inf
-        return NotReclaimable(
-            f"{reading.rss} bytes are resident, above the mark of {self.high_bytes}; the cache accounts for"
-            f" {reading.accounted} of them, {reading.in_flight} calls are running: giving up more does not help"
+        return NotReclaimable(self._reason(reading))
+
+    def _reason(self, reading: Reading) -> str:
+        if reading.rss_bytes >= self.high_bytes:
+            what = f"{reading.rss_bytes} bytes are resident, above the mark of {self.high_bytes}"
+        else:
+            what = (
+                f"the container of {reading.container_limit_bytes} bytes has {reading.container_room_bytes} left,"
+                f" and this process holds {reading.rss_bytes}"
+            )
+        calls = int(reading.in_flight * self.calls.bytes_per_call) + reading.calls_bytes
+        return (
+            f"{what}; the cache occupies {reading.cache_bytes} of them, {reading.in_flight} calls under way about"
+            f" {calls}: giving up more would not help, so nothing more is given up; the rest is the program's"
         )
 
-    def _not_reclaimable(self, reading: _Reading) -> Verdict:
-        if reading.rss <= self.low_bytes:
+    def _not_reclaimable(self, reading: Reading) -> Verdict:
+        pressure = self._pressure(reading)
+        if pressure <= self.low_bytes:
             return self._relieved(reading)
-        if reading.rss >= max(self.high_bytes, self._known_rss * (1 + self._is.growth_since_giving_up)):
+        if pressure >= max(self.high_bytes, self._known * (1 + self._is.growth_since_giving_up)):
             self._recover_at = inf
             return self._press_anew(reading)
         if self.cap < self._full:
             return self._recover(reading.now, self._is.recover_s)
-        if reading.rss < self._known_rss:
-            self._known_rss = max(reading.rss, int(self._known_rss * self._is.forgetting))
+        if pressure < self._known:
+            self._known = max(pressure, int(self._known * self._is.forgetting))
         return FINE
 
-    def _act(self, reading: _Reading, verdict: Shrink | Slow, settle_s: float) -> Verdict:
+    def _act(self, reading: Reading, verdict: Shrink | Slow, settle_s: float) -> Verdict:
         self._before = reading
         self._wanted = verdict.wanted_bytes if isinstance(verdict, Shrink) else 0
         self._judge_at = reading.now + settle_s
         return verdict
 
-    def _judged(self, reading: _Reading) -> bool:
+    def _judged(self, reading: Reading) -> bool:
         """Whether the last action has had its time; then its effect is counted."""
-        self._known_rss = max(self._known_rss, reading.rss)
+        self._known = max(self._known, self._pressure(reading))
         before = self._before
         if before is None:
             return True
@@ -274,16 +344,20 @@ class MemoryPolicy:
         self._count_effect(before, reading)
         return True
 
-    def _count_effect(self, before: _Reading, after: _Reading) -> None:
-        """After slowing: did resident memory fall?  After a shrink also: by how much for each accounted byte?"""
-        fell, released = before.rss - after.rss, before.accounted - after.accounted
+    def _count_effect(self, before: Reading, after: Reading) -> None:
+        """Did memory fall?  And what was an accounted byte, or a call, worth in resident ones?"""
+        fell = self._pressure(before) - self._pressure(after)
         if not self._wanted:
             helped = fell >= self._is.fruitful_slow * self._room
-        elif released < self._is.judgeable_share * self._wanted:
-            return
-        elif helped := fell >= self._is.fruitful_share * self._wanted:
-            seen = min(max(fell / released, 0.25), 4.0)
-            self.rss_per_accounted_byte += 0.3 * (seen - self.rss_per_accounted_byte)
+            if (ended := before.in_flight - after.in_flight) > 0:
+                self.calls.measured(self._unexplained(before) - self._unexplained(after), ended)
+        else:
+            released = before.cache_bytes - after.cache_bytes
+            if released < self._is.judgeable_share * self._wanted:
+                return
+            if helped := fell >= self._is.fruitful_share * self._wanted:
+                seen = min(max((before.rss_bytes - after.rss_bytes) / released, 0.25), 4.0)
+                self.rss_per_accounted_byte += 0.3 * (seen - self.rss_per_accounted_byte)
         self._fruitless = 0 if helped else self._fruitless + 1
 
     def __repr__(self) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
@@ -28,7 +27,7 @@ SLACK: Final = 1.25
 """So much more than is wanted lies below the cut-off, so that the segments with the fewest cold entries need not be
 emptied.  A higher one saves copying and evicts more out of order."""
 
-COUNTED_PER_STEP: Final = 1000
+COUNTED_IN_A_STEP: Final = 10
 
 
 class Reclaimable(Protocol):
@@ -90,27 +89,53 @@ def in_order_of_gain(segments: Sequence[Segment], samples: Sequence[Sample], col
     return sorted(segments, key=lambda segment: shares.get(segment, -1.0), reverse=True)
 
 
+class Evicted:
+    """The ranks of what was evicted, in 16 bytes each: memory is short just now."""
+
+    __slots__ = ("_priorities", "_touches")
+
+    def __init__(self) -> None:
+        self._priorities = array("d")
+        self._touches = array("q")
+
+    def add(self, rank: Rank) -> None:
+        """One more."""
+        self._priorities.append(rank[0])
+        self._touches.append(rank[1])
+
+    def take(self, limit: int) -> list[Rank]:
+        """At most so many of them, which are forgotten."""
+        ranks = list(zip(self._priorities[-limit:], self._touches[-limit:], strict=True))
+        del self._priorities[-limit:], self._touches[-limit:]
+        return ranks
+
+    def __len__(self) -> int:
+        return len(self._priorities)
+
+
 class Reclaim:
     """One shrink of `index` until it occupies no more than `target_bytes`.
 
-    Its steps give how many entries they have touched, or what took as long.
+    Its steps give how many entries they have touched, or what took as long.  `evicted` are those of the shrink that it
+    takes the place of; `out_of_order` counts those that turned out to be so at the end.
     """
 
-    def __init__(self, index: Reclaimable, target_bytes: int) -> None:
+    def __init__(self, index: Reclaimable, target_bytes: int, evicted: Evicted) -> None:
         self._index = index
         self._target_bytes = target_bytes
-        self._priorities = array("d")  # of what was evicted, and beside them:
-        self._touches = array("q")
+        self.evicted = evicted
         self.out_of_order = 0
 
     def steps(self) -> Iterator[int]:
         """Does the work, which may be given up after any step."""
         index = self._index
         litter_bytes = index.segments.dead_bytes  # the first round may find enough without evicting anybody
-        while self._is_above() and len(index.segments):
+        while self._is_above():
             samples: list[Sample] = []
             yield from self._survey(samples)
             live_bytes = index.footprint_bytes - index.segments.dead_bytes
+            if not live_bytes:  # nothing is left, or it has gone meanwhile
+                break
             wanted_bytes = index.footprint_bytes - self._target_bytes - litter_bytes
             coldest = cut_off(samples, SLACK * wanted_bytes / live_bytes)
             segments = in_order_of_gain(tuple(index.segments), samples, coldest)
@@ -127,6 +152,8 @@ class Reclaim:
 
     def _survey(self, samples: list[Sample]) -> Iterator[int]:
         segments = tuple(self._index.segments)
+        if not segments:
+            return
         each = max(1, min(SAMPLES_PER_SEGMENT, SAMPLES_AT_MOST // len(segments)))
         for segment in segments[:: -(-len(segments) // SAMPLES_AT_MOST)]:
             count = len(segment.entries)
@@ -143,8 +170,7 @@ class Reclaim:
             entry = segment.entries[-1]
             rank = rank_of(entry)
             if coldest is not None and rank <= coldest and self._is_too_little(segment):
-                self._priorities.append(rank[0])
-                self._touches.append(rank[1])
+                self.evicted.add(rank)
                 index.evict_for_memory(entry)
             else:
                 index.move(entry)
@@ -160,7 +186,6 @@ class Reclaim:
         staying = self._index.coldest_rank()
         if staying is None:
             return
-        evicted = zip(self._priorities, self._touches, strict=True)
-        while part := list(islice(evicted, COUNTED_PER_STEP)):
+        while part := self.evicted.take(COUNTED_IN_A_STEP):
             self.out_of_order += sum(rank > staying for rank in part)
-            yield COUNTED_PER_STEP // 10
+            yield 1

@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from synth_actors import machine
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.supervisor import Supervisor
-from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources, trim_in_thread
-from synth_actors.errors import EngineClosedError
-from synth_actors.messages import DropExpired, Optimize, SetConcurrencyCap, Shrink
-from synth_actors.policy.memory import MIB, MemoryPolicy
+from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources, read_in_thread, trim_in_thread
+from synth_actors.errors import ConfigError, EngineClosedError
+from synth_actors.feed import Held
+from synth_actors.machine import Container, ContainerMemory
+from synth_actors.messages import DropExpired, Optimize, SetConcurrencyCap, SetMemoryLimit, Shrink
+from synth_actors.policy.memory import MemoryPolicy
+from synth_actors.policy.memory_limit import MIB
 from synth_actors.policy.restart import RestartBudget
 
 OPEN = 60 * MIB
@@ -34,6 +38,8 @@ class Process:
     expired: int = 0
     untrimmed: int = 0
     per_call: int = 0
+    held: Held = field(default_factory=Held)
+    container: Container | None = None
     in_flight: int = 0
     trims: int = 0
     read: list[float] = field(default_factory=list)
@@ -91,6 +97,11 @@ class Router(Decider[SetConcurrencyCap]):
         self.process.in_flight = min(self.demand, message.cap)
 
 
+async def read_at_once(container: Container) -> ContainerMemory | None:
+    await trio.lowlevel.checkpoint()
+    return container.read()
+
+
 class Kit:
     """A watchdog, a process that it looks at, and those whom it tells."""
 
@@ -98,7 +109,7 @@ class Kit:
         self.process = process
         self.cache = Cache(Mailbox("cache", 10), process)
         self.router = Router(Mailbox("router", 10), process)
-        self.box: Mailbox[Optimize] = Mailbox("watchdog", 10)
+        self.box: Mailbox[Any] = Mailbox("watchdog", 10)
         self.policy = MemoryPolicy(LIMIT, OPEN, 100)
         self.watchdog = MemoryWatchdog(
             self.box,
@@ -106,8 +117,11 @@ class Kit:
             router=self.router.mailbox,
             policy=self.policy,
             sources=WatchdogSources(
-                accounted_bytes=lambda: process.cache,
+                cache_bytes=lambda: process.cache,
                 in_flight=lambda: process.in_flight,
+                held=process.held,
+                container=process.container,
+                read=read_at_once,
                 rss_bytes=process.rss_bytes,
                 trim=process.trim,
             ),
@@ -124,10 +138,12 @@ async def running(process: Process) -> AsyncIterator[Kit]:
             supervisor.start(actor)
         supervisor.start(kit.watchdog, RestartBudget())
         await trio.testing.wait_all_tasks_blocked()
-        yield kit
-        for name in ("router", "cache", "watchdog"):
-            await supervisor.stop(name)
-        nursery.cancel_scope.cancel()
+        try:
+            yield kit
+        finally:  # the supervisor shields its actors: a test that fails must not wait for them for ever
+            for name in ("router", "cache", "watchdog"):
+                await supervisor.stop(name)
+            nursery.cancel_scope.cancel()
 
 
 async def test_memory_is_read_every_interval(autojump_clock: trio.testing.MockClock) -> None:
@@ -142,18 +158,24 @@ async def test_a_cache_that_is_too_large_is_shrunk_and_trimmed(autojump_clock: t
         await trio.sleep(10.0)
         snapshot = kit.watchdog.snapshot()
         assert snapshot.state == "ok"
-        assert snapshot.shrinks == len(kit.cache.wanted) == kit.process.trims > 0
+        assert snapshot.shrinks == len(kit.cache.wanted) > 0
+        assert snapshot.trims == kit.process.trims > 0
         assert snapshot.released_bytes == sum(kit.cache.wanted)
         assert snapshot.rss_bytes <= kit.policy.low_bytes
         assert snapshot.peak_rss_bytes == OPEN + 490 * MIB
         assert (snapshot.limit_bytes, snapshot.rss_at_open_bytes) == (LIMIT, OPEN)
+        assert (snapshot.high_bytes, snapshot.low_bytes) == (kit.policy.high_bytes, kit.policy.low_bytes)
+        assert snapshot.cache_bytes == snapshot.accounted_bytes == kit.process.cache
         assert kit.router.caps == []
 
 
 async def test_memory_of_running_calls_lowers_the_cap_and_gives_it_back(autojump_clock: trio.testing.MockClock) -> None:
     async with running(Process(in_flight=100, per_call=5 * MIB)) as kit:
         await trio.sleep(1.0)
-        assert kit.watchdog.snapshot().state == "slowed"
+        snapshot = kit.watchdog.snapshot()
+        assert snapshot.state == "slowed"
+        assert snapshot.slowdowns == 1
+        assert snapshot.bytes_per_call == 5 * MIB
         assert kit.router.caps == [50]
         kit.process.per_call = 0
         await trio.sleep(120.0)
@@ -166,12 +188,73 @@ async def test_memory_that_is_not_the_engine_s_is_said_once_and_not_fought(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="synth_actors"):
-        async with running(Process(foreign=900 * MIB, cache=5 * MIB, in_flight=10)) as kit:
+        async with running(Process(cache=5 * MIB, in_flight=10)) as kit:
+            await trio.sleep(1.0)
+            kit.process.foreign = 900 * MIB
             await trio.sleep(120.0)
-            assert kit.watchdog.snapshot().state == "not_reclaimable"
+            snapshot = kit.watchdog.snapshot()
+            assert snapshot.state == "not_reclaimable"
+            assert snapshot.not_reclaimable == snapshot.trims == 1
             assert kit.process.cache == 5 * MIB
-            assert kit.router.caps[-1] == 100
+            assert kit.router.caps == [], "nothing is lowered"
     assert sum("not reclaimable" in record.message for record in caplog.records) == 1
+
+
+async def test_a_lower_limit_is_looked_at_at_once(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process(cache=400 * MIB)) as kit:
+        await trio.sleep(0.1)
+        limit = OPEN + 380 * MIB
+        assert await kit.box.ask(SetMemoryLimit(limit)) is True
+        await trio.testing.wait_all_tasks_blocked()
+        assert trio.current_time() == pytest.approx(0.1)
+        assert len(kit.cache.wanted) == 1
+        await trio.sleep(1.0)
+        snapshot = kit.watchdog.snapshot()
+        assert snapshot.limit_bytes == limit
+        assert snapshot.rss_bytes <= snapshot.low_bytes
+        assert snapshot.state == "ok"
+
+
+async def test_a_limit_below_what_was_held_at_opening_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        with pytest.raises(ConfigError, match="leave no room"):
+            await kit.box.ask(SetMemoryLimit(OPEN))
+        await trio.sleep(1.0)
+        assert kit.watchdog.snapshot().limit_bytes == LIMIT
+
+
+def container_of(folder: Path, limit: int, usage: int, inactive_file: int) -> Container:
+    """A control group with these figures."""
+    (folder / "proc" / "self").mkdir(parents=True)
+    (folder / "group").mkdir()
+    (folder / "proc" / "self" / "cgroup").write_text("0::/\n")
+    mount = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
+    (folder / "proc" / "self" / "mountinfo").write_text(mount)
+    for name, text in (("max", limit), ("current", usage), ("stat", f"anon 1\ninactive_file {inactive_file}")):
+        (folder / "group" / f"memory.{name}").write_text(f"{text}\n")
+    return Container(str(folder / "group"), str(folder / "proc"))
+
+
+async def test_a_container_that_others_have_filled_is_pressure(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    container = container_of(tmp_path, 1000 * MIB, 980 * MIB, 0)
+    async with running(Process(cache=200 * MIB, container=container)) as kit:
+        await trio.sleep(0.3)
+        snapshot = kit.watchdog.snapshot()
+        assert snapshot.state == "shrinking"
+        assert (snapshot.container_limit_bytes, snapshot.container_working_set_bytes) == (1000 * MIB, 980 * MIB)
+        assert len(kit.cache.wanted) == 1
+
+
+async def test_a_container_full_of_page_cache_is_none(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    container = container_of(tmp_path, 1000 * MIB, 995 * MIB, 600 * MIB)
+    async with running(Process(cache=200 * MIB, container=container)) as kit:
+        await trio.sleep(5.0)
+        snapshot = kit.watchdog.snapshot()
+        assert snapshot.state == "ok"
+        assert snapshot.container_working_set_bytes == 395 * MIB
+        assert kit.cache.wanted == []
 
 
 async def test_optimize_answers_what_the_process_really_gave_back(autojump_clock: trio.testing.MockClock) -> None:
@@ -228,6 +311,12 @@ async def test_a_watchdog_that_crashes_starts_again_and_keeps_its_figures(
         assert kit.watchdog.snapshot().shrinks >= shrinks > 0
         assert kit.watchdog.snapshot().state == "ok"
     assert "crashed and starts again" in caplog.text
+
+
+async def test_a_container_is_read_in_a_thread(tmp_path: Path) -> None:
+    memory = await read_in_thread(container_of(tmp_path, 1000 * MIB, 995 * MIB, 600 * MIB))
+    assert memory == ContainerMemory(limit_bytes=1000 * MIB, working_set_bytes=395 * MIB)
+    assert memory.room_bytes == 605 * MIB
 
 
 async def test_trimming_this_process_leaves_it_alive() -> None:

@@ -53,7 +53,7 @@ def put(index: CacheIndex, number: int, size: int = 50, now: float = 0.0, ttl_s:
     return index.store(key(number), value(number, size), now=now, identity="maker", tokens=5, ttl_s=ttl_s)
 
 
-def held(index: CacheIndex[str]) -> list[int]:
+def held(index: CacheIndex) -> list[int]:
     return [number for number in range(20) if key(number) in index]
 
 

@@ -9,17 +9,18 @@ from hypothesis import strategies as st
 
 from synth_actors.errors import ConfigError
 from synth_actors.policy.memory import (
-    MIB,
+    DEFAULT_THRESHOLDS,
     Fine,
     MemoryPolicy,
     NotReclaimable,
+    Reading,
     Recover,
     Shrink,
     Slow,
+    Trim,
     Verdict,
-    check_limit,
-    default_limit,
 )
+from synth_actors.policy.memory_limit import LEAST_ROOM_BYTES, MIB, check_limit, default_limit
 
 OPEN = 60 * MIB
 LIMIT = 560 * MIB  # so the room is 500 MiB, the marks are at 535 and 485
@@ -37,6 +38,10 @@ class Process:
     gives_back: bool = True  # False: the allocator keeps whatever was once resident
     demand: int = 0
     per_call: int = 0
+    calls_bytes: int = 0
+    free: int = 0  # what the allocator has free and keeps until it is told
+    container: int | None = None  # its limit, beside a neighbour's memory in it
+    neighbour: int = 0
     full: int = 100
     now: float = 0.0
     in_flight: int = 0
@@ -56,7 +61,14 @@ class Process:
 
     @property
     def rss(self) -> int:
-        held = OPEN + self.foreign + int(self.cache * self.resident_per_byte) + self.in_flight * self.per_call
+        held = (
+            OPEN
+            + self.foreign
+            + self.free
+            + self.calls_bytes
+            + int(self.cache * self.resident_per_byte)
+            + self.in_flight * self.per_call
+        )
         self.highest = max(self.highest, held)
         return held if self.gives_back else self.highest
 
@@ -68,8 +80,21 @@ class Process:
             self.cache += self.refill_per_tick
             # calls above the cap end one by one, those below it start at once
             self.in_flight = max(min(self.demand, self.cap), self.in_flight - 5)
-            self.obey(self.policy.decide(self.rss, self.cache, self.in_flight, self.now))
+            self.look()
         return self.log[began:]
+
+    def look(self) -> None:
+        room = 0 if self.container is None else self.container - self.neighbour - self.rss
+        reading = Reading(
+            rss_bytes=self.rss,
+            cache_bytes=self.cache,
+            calls_bytes=self.calls_bytes,
+            in_flight=self.in_flight,
+            container_limit_bytes=self.container,
+            container_room_bytes=room,
+            now=self.now,
+        )
+        self.obey(self.policy.decide(reading))
 
     def obey(self, verdict: Verdict) -> None:
         """Do what was decided, after checking what must hold for every verdict whatever the process does."""
@@ -79,6 +104,8 @@ class Process:
             case Shrink(wanted_bytes=wanted):
                 assert 0 < wanted <= self.cache // 4
                 self.cache -= wanted
+            case Trim():
+                self.free = 0
             case Slow(cap=cap):
                 assert 1 <= cap < self.cap
                 self.cap = cap
@@ -86,7 +113,7 @@ class Process:
                 assert self.cap < cap <= self.full
                 self.cap = cap
             case NotReclaimable():
-                assert self.rss >= self.policy.high_bytes
+                assert self.rss >= self.policy.high_bytes or self.container is not None
         self.log.append(verdict)
 
     def count(self, kind: type[Verdict]) -> int:
@@ -142,18 +169,59 @@ def test_an_allocator_that_gives_nothing_back_keeps_most_of_the_cache() -> None:
 
 def test_foreign_memory_takes_nothing_from_a_small_cache() -> None:
     process = Process(foreign=900 * MIB, cache=20 * MIB)
-    assert [type(verdict) for verdict in process.run(600)] == [NotReclaimable]
+    assert [type(verdict) for verdict in process.run(600)] == [Trim, NotReclaimable]
     assert process.cache == 20 * MIB
 
 
-def test_foreign_memory_is_said_once_and_concurrency_comes_back() -> None:
+def test_foreign_memory_is_said_once_and_lowers_nothing() -> None:
+    process = Process(cache=20 * MIB, demand=100)
+    process.run(5)
+    process.foreign = 900 * MIB
+    assert [type(verdict) for verdict in process.run(600)] == [Trim, NotReclaimable]
+    assert process.cap == process.full
+    assert process.policy.given_up == 1
+
+
+def test_a_program_that_grows_by_gigabytes_keeps_its_concurrency() -> None:
+    process = Process(cache=10 * MIB, demand=100, full=100)
+    process.run(5)
+    for _ in range(400):
+        process.foreign += 10 * MIB
+        process.run(TICK_S)
+    assert process.count(Slow) == process.count(Shrink) == 0
+    assert process.count(NotReclaimable) <= 1 + log(4100 / 535) / log(1.1)  # once for each tenth that came on top
+
+
+def test_calls_that_come_and_go_while_the_program_grows_are_not_taken_for_its_memory() -> None:
+    process = Process(demand=100)
+    for number in range(400):
+        process.demand = (7 * number) % 100
+        process.foreign += 10 * MIB
+        process.run(TICK_S)
+    assert process.count(Slow) == 0
+    assert process.policy.calls.bytes_per_call < MIB
+
+
+def test_foreign_memory_that_came_with_the_calls_is_told_apart_by_one_attempt() -> None:
     process = Process(foreign=900 * MIB, cache=20 * MIB, demand=100)
-    verdicts = process.run(600)
-    assert process.count(NotReclaimable) == 1
+    verdicts = process.run(60)
+    assert [type(verdict) for verdict in verdicts][:3] == [Trim, Slow, NotReclaimable]
+    assert process.count(Slow) == process.count(NotReclaimable) == 1
     assert process.cap == process.full
     assert process.count(Shrink) == 0
-    assert process.count(Slow) == 3  # it was tried, since calls were running, and it did not help
-    assert len(verdicts) <= 3 + 1 + 8
+
+
+def test_accounted_bytes_of_calls_make_slowing_worthwhile() -> None:
+    process = Process(foreign=300 * MIB, demand=100)
+    process.run(5)
+    process.calls_bytes = 200 * MIB  # the answers under way have grown
+    assert [type(verdict) for verdict in process.run(1)] == [Trim, Slow]
+
+
+def test_what_the_allocator_keeps_is_asked_for_before_anybody_is_slowed() -> None:
+    process = Process(foreign=100 * MIB, free=200 * MIB, demand=100, per_call=2 * MIB)
+    assert [type(verdict) for verdict in process.run(60)] == [Trim]
+    assert process.state == "ok"
 
 
 def test_foreign_memory_with_a_cache_that_matters_does_not_empty_it() -> None:
@@ -262,14 +330,13 @@ def test_memory_that_came_and_went_does_not_hide_a_cache_that_grows_later() -> N
 
 def test_with_one_call_at_once_there_is_nothing_to_slow() -> None:
     process = Process(foreign=900 * MIB, demand=1, full=1, per_call=MIB)
-    assert [type(verdict) for verdict in process.run(60)] == [NotReclaimable]
+    assert [type(verdict) for verdict in process.run(60)] == [Trim, NotReclaimable]
     assert process.cap == 1
 
 
 def test_slowing_halves_what_runs_and_not_what_might() -> None:
-    process = Process(foreign=500 * MIB, demand=10, per_call=MIB)
-    first = process.run(2)[0]
-    assert first == Slow(5)
+    process = Process(foreign=430 * MIB, demand=10, per_call=8 * MIB)
+    assert process.run(1) == [Trim(), Slow(5)]
 
 
 @settings(max_examples=80, deadline=None)
@@ -317,7 +384,8 @@ def test_no_sequence_of_readings_lowers_the_cap_below_one(readings: list[tuple[i
     for tick, (rss, cache, in_flight) in enumerate(readings):
         process.cache = cache * MIB
         process.foreign = max(0, rss * MIB - OPEN - int(process.cache * 1.25))
-        process.obey(process.policy.decide(process.rss, process.cache, in_flight, tick * TICK_S))
+        process.in_flight, process.now = in_flight, tick * TICK_S
+        process.look()
         assert process.policy.cap == process.cap
 
 
@@ -339,3 +407,89 @@ def test_a_limit_that_is_reached_at_opening_is_refused_with_both_numbers(limit: 
 
 def test_a_limit_above_what_is_held_at_opening_is_accepted() -> None:
     check_limit(OPEN + 1, OPEN)
+
+
+def test_a_limit_lowered_by_a_fifth_takes_about_a_fifth_of_the_cache() -> None:
+    process = Process(cache=400 * MIB, resident_per_byte=1.0, demand=10)
+    assert process.run(10) == []
+    target = OPEN + int(0.8 * 400 * MIB)
+    process.policy.set_limit(OPEN + int((target - OPEN) / DEFAULT_THRESHOLDS.low_mark))
+    process.run(1)
+    assert process.rss <= target
+    assert process.cache >= 0.7 * 400 * MIB
+    assert process.run(60) == []
+
+
+def test_a_limit_that_leaves_no_room_is_refused_and_changes_nothing() -> None:
+    policy = MemoryPolicy(LIMIT, OPEN, 100)
+    with pytest.raises(ConfigError, match="leave no room"):
+        policy.set_limit(OPEN)
+    assert policy.limit_bytes == LIMIT
+
+
+def test_a_higher_limit_brings_a_slowed_engine_back() -> None:
+    process = Process(demand=100, per_call=8 * MIB)
+    process.run(4)
+    assert process.cap < process.full
+    process.policy.set_limit(2000 * MIB)
+    process.run(60)
+    assert process.cap == process.full
+    assert process.state == "ok"
+
+
+def test_a_lower_limit_is_fought_anew_after_giving_up() -> None:
+    process = Process(foreign=900 * MIB, cache=20 * MIB)
+    process.run(10)
+    assert process.state == "not_reclaimable"
+    process.foreign = 0
+    process.cache = 100 * MIB
+    process.policy.set_limit(OPEN + 90 * MIB)
+    process.run(10)
+    assert process.count(Shrink) > 0
+    assert process.rss <= process.policy.low_bytes
+
+
+def test_a_container_that_is_nearly_full_is_pressure_although_the_process_is_below_its_limit() -> None:
+    process = Process(cache=300 * MIB, container=1000 * MIB, demand=10)
+    assert process.run(10) == []
+    process.neighbour = 600 * MIB
+    process.run(10)
+    assert process.count(Shrink) > 0
+    assert process.count(Slow) == process.count(NotReclaimable) == 0
+    room = process.container - process.neighbour - process.rss  # type: ignore[operator]
+    assert room >= process.policy.eased_room_bytes(1000 * MIB)
+    assert process.state == "ok"
+
+
+def test_a_neighbour_that_takes_what_is_given_up_gets_no_more_than_three_shares() -> None:
+    process = Process(cache=300 * MIB, container=1000 * MIB, demand=100)
+    process.run(10)
+    for _ in range(400):
+        process.neighbour = 1000 * MIB - process.rss - 10 * MIB  # whatever comes free
+        process.run(TICK_S)
+    assert process.cache >= 300 * MIB * 0.75**3 * 0.99
+    assert process.cap == process.full
+    assert process.state == "not_reclaimable"
+
+
+def test_a_container_with_room_changes_nothing() -> None:
+    process = Process(cache=300 * MIB, container=4000 * MIB, neighbour=2000 * MIB, demand=100)
+    assert process.run(60) == []
+
+
+def test_the_reason_names_the_container_when_it_is_what_is_full() -> None:
+    process = Process(container=500 * MIB, neighbour=430 * MIB)
+    (_, said) = process.run(10)
+    assert isinstance(said, NotReclaimable)
+    assert f"the container of {500 * MIB} bytes has {10 * MIB} left" in said.reason
+
+
+def test_what_others_hold_in_the_container_is_not_ours_to_use() -> None:
+    assert default_limit(1000 * MIB, 100 * MIB, 1000 * MIB) == 612 * MIB
+    assert default_limit(1000 * MIB, 100 * MIB, 400 * MIB) == 320 * MIB
+
+
+def test_others_never_keep_the_engine_from_opening() -> None:
+    limit = default_limit(1000 * MIB, 100 * MIB, 50 * MIB)
+    assert limit == 100 * MIB + LEAST_ROOM_BYTES
+    check_limit(limit, 100 * MIB)

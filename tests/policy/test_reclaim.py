@@ -1,0 +1,253 @@
+"""When memory is short: does enough go back, do the right entries go, and is each turn short?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, CacheIndex, Entry
+from synth_actors.policy.reclaim import Evicted, Sample, cut_off, in_order_of_gain
+from synth_actors.policy.segments import Memory, Segment
+
+COUNT = 6_000
+EACH = 1_600
+Policy = Literal["lru", "cost"]
+
+
+def key(number: int) -> bytes:
+    return number.to_bytes(16, "big")
+
+
+def value(number: int) -> bytes:
+    return key(number) * (EACH // 16)
+
+
+def filled(policy: Policy = "lru", ttl_s: float | None = None) -> CacheIndex:
+    index = CacheIndex(max_entries=COUNT, max_bytes=10**9, ttl_s=ttl_s, policy=policy)
+    for number in range(COUNT):
+        put(index, number)
+    return index
+
+
+def put(index: CacheIndex, number: int, ttl_s: float | None = None) -> None:
+    index.store(key(number), value(number), now=0.0, identity="maker", tokens=1 + number % 7, ttl_s=ttl_s)
+
+
+def shrink(index: CacheIndex, share: float, now: float = 0.0) -> int:
+    """Down by this share of the footprint; returns the number of turns."""
+    target = index.footprint_bytes - int(index.footprint_bytes * share)
+    index.begin_shrink(index.footprint_bytes - target)
+    turns = 1
+    while index.tend(now, limit=200):
+        turns += 1
+    assert index.footprint_bytes <= target
+    return turns
+
+
+def held(index: CacheIndex) -> list[int]:
+    return [number for number in range(COUNT) if key(number) in index]
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+def test_a_fifth_of_the_memory_costs_a_fifth_of_the_entries(policy: Policy) -> None:
+    index = filled(policy)
+    shrink(index, 0.2)
+    assert 0.79 * COUNT <= len(index) <= 0.81 * COUNT
+    for number in held(index):
+        found = index.lookup(key(number), now=0.0)
+        assert isinstance(found, Entry)
+        assert index.value(found) == value(number)
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+def test_what_lies_between_live_values_goes_before_any_of_them(policy: Policy) -> None:
+    index = filled(policy)
+    for number in range(0, COUNT, 6):
+        index.discard(key(number))
+    before = len(index)
+    shrink(index, 0.1)
+    assert len(index) == before
+    assert index.evicted_for_memory == 0
+
+
+def test_what_was_used_lately_is_copied_out_of_a_cold_segment() -> None:
+    index = filled()
+    lately = range(0, COUNT, 9)  # spread over all segments, the oldest too
+    for number in lately:
+        index.lookup(key(number), now=0.0)
+    shrink(index, 0.2)
+    assert set(lately) <= set(held(index))
+    assert len(index) >= 0.79 * COUNT
+
+
+def test_what_is_dear_stays_whenever_it_was_used() -> None:
+    index = filled("cost")
+    shrink(index, 0.2)
+    dearest = [number for number in range(COUNT) if number % 7 >= 3]
+    assert set(dearest) <= set(held(index))
+
+
+def test_what_has_expired_goes_before_what_lives_and_is_no_eviction() -> None:
+    index = filled()
+    for number in range(COUNT - COUNT // 4, COUNT):  # the hottest
+        put(index, number, ttl_s=1.0)
+    shrink(index, 0.2, now=1.0)
+    assert held(index) == list(range(COUNT - COUNT // 4))
+    assert (index.expired, index.evicted_for_memory) == (COUNT // 4, 0)
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+def test_no_turn_touches_more_entries_than_it_may(policy: Policy) -> None:
+    index = filled(policy)
+    for number in range(0, COUNT, 2):
+        index.lookup(key(number), now=0.0)
+    index.begin_shrink(index.footprint_bytes // 2)
+    before, more = len(index), True
+    while more:
+        more = index.tend(0.0, limit=20)
+        assert before - len(index) <= 20
+        before = len(index)
+
+
+def test_evictions_although_colder_entries_stay_are_counted() -> None:
+    index = filled()
+    shrink(index, 0.2)
+    gone = sorted(set(range(COUNT)) - set(held(index)))
+    coldest = min(held(index))
+    assert index.evicted_for_memory == len(gone)
+    assert index.evicted_out_of_order == sum(number > coldest for number in gone)
+
+
+def test_a_newer_wish_takes_the_place_of_the_older_one_and_forgets_no_eviction() -> None:
+    index = filled()
+    before = index.footprint_bytes
+    index.begin_shrink(before // 2)
+    while index.evicted_for_memory < 500:
+        assert index.tend(0.0, limit=20)
+    evicted = set(range(COUNT)) - set(held(index))
+    index.begin_shrink(0)
+    while index.tend(0.0, limit=20):
+        pass
+    assert set(range(COUNT)) - set(held(index)) == evicted
+    coldest = min(held(index))
+    assert index.evicted_out_of_order == sum(number > coldest for number in evicted)
+
+
+def test_a_wish_for_nothing_is_none() -> None:
+    index = filled()
+    index.begin_shrink(0)
+    assert not index.is_busy
+
+
+def test_a_wish_for_everything_takes_everything() -> None:
+    index = filled()
+    index.begin_shrink(10**12)
+    while index.tend(0.0, limit=200):
+        pass
+    assert (len(index), index.footprint_bytes, index.evicted_for_memory) == (0, 0, COUNT)
+
+
+def test_entries_that_cannot_be_copied_out_for_want_of_memory_go() -> None:
+    def allocate(size_bytes: int) -> Memory:
+        if is_short:
+            raise OSError(12, "Cannot allocate memory")
+        return bytearray(size_bytes)
+
+    is_short = False
+    index = CacheIndex(max_entries=COUNT, max_bytes=10**9, ttl_s=None, allocate=allocate)
+    for number in range(COUNT):
+        put(index, number)
+    is_short = True
+    shrink(index, 0.2)
+    assert len(index) >= 0.7 * COUNT
+    assert len(index) + index.evicted_for_memory == COUNT
+
+
+def test_a_cache_of_one_segment_shrinks_too() -> None:
+    index = CacheIndex(max_entries=100, max_bytes=10**9, ttl_s=None)
+    for number in range(20):
+        put(index, number)
+    shrink(index, 0.5)
+    assert len(index) >= 8
+    assert min(held(index)) >= 20 - len(index) - 4
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+def test_cleaning_gives_back_what_is_dead_and_keeps_every_value(policy: Policy) -> None:
+    index = filled(policy)
+    for number in range(0, COUNT, 2):
+        index.discard(key(number))
+    assert index.is_busy
+    before = index.segments.resident_bytes
+    while index.tend(0.0, limit=50):
+        pass
+    assert index.segments.resident_bytes < 0.7 * before
+    assert held(index) == list(range(1, COUNT, 2))
+    for number in held(index):
+        found = index.lookup(key(number), now=0.0)
+        assert isinstance(found, Entry)
+        assert index.value(found) == value(number)
+    assert (index.evicted_for_memory, index.evicted_out_of_order) == (0, 0)
+
+
+segment_numbers = st.integers(0, 4)
+
+
+@given(
+    drawn=st.lists(
+        st.tuples(st.integers(0, 50), st.integers(1, 100), segment_numbers), min_size=1, unique_by=lambda d: d[0]
+    ),
+    share=st.floats(0.01, 2.0),
+)
+def test_below_the_cut_off_lies_what_is_wanted_and_no_sample_more(
+    drawn: list[tuple[int, int, int]], share: float
+) -> None:
+    segment = Segment(bytearray(1), 1)
+    samples = [Sample((0.0, used), weight, segment) for used, weight, _number in drawn]
+    rank = cut_off(samples, share)
+    assert rank is not None
+    total = sum(sample.stands_for_bytes for sample in samples)
+    below = sum(sample.stands_for_bytes for sample in samples if sample.rank <= rank)
+    last = next(sample.stands_for_bytes for sample in samples if sample.rank == rank)
+    assert below >= min(share, 1.0) * total - 1e-6
+    assert below - last < share * total
+
+
+def test_nothing_wanted_or_nothing_there_is_no_cut_off() -> None:
+    sample = Sample((0.0, 1), 10.0, Segment(bytearray(1), 1))
+    assert cut_off([sample], 0.0) is None
+    assert cut_off([], 0.5) is None
+
+
+def test_segments_that_give_back_most_come_first_and_those_unknown_last() -> None:
+    unknown, hot, cold, dead = (Segment(bytearray(1), 1000) for _ in range(4))
+    for segment, live_bytes in ((unknown, 0), (hot, 1000), (cold, 1000), (dead, 300)):
+        segment.written_bytes, segment.live_bytes = 1000, live_bytes
+    samples = [
+        Sample((0.0, 1), 500.0, cold),
+        Sample((0.0, 9), 500.0, cold),
+        Sample((0.0, 8), 1000.0, hot),
+        Sample((0.0, 7), 300.0, dead),
+    ]
+    assert in_order_of_gain([unknown, hot, cold, dead], samples, (0.0, 2)) == [dead, cold, hot, unknown]
+
+
+@given(ranks=st.lists(st.tuples(st.floats(0, 1e9), st.integers(1, 2**50))), limit=st.integers(1, 7))
+def test_ranks_that_were_put_away_come_back_once(ranks: list[tuple[float, int]], limit: int) -> None:
+    evicted = Evicted()
+    for rank in ranks:
+        evicted.add(rank)
+    taken = []
+    while part := evicted.take(limit):
+        assert len(part) <= limit
+        taken += part
+    assert sorted(taken) == sorted(ranks)
+
+
+def test_the_overhead_of_entries_is_part_of_the_footprint() -> None:
+    index = CacheIndex(max_entries=100, max_bytes=10**9, ttl_s=None)
+    index.store(key(1), b"", now=0.0, identity="maker")
+    assert index.footprint_bytes == ENTRY_OVERHEAD_BYTES
