@@ -84,7 +84,9 @@ class CacheConfig(Validated):
 
     def _check(self) -> str | None:
         if self.path is None:
-            return "max_file_bytes bounds the file at path: give path, too" if self._is_given("max_file_bytes") else None
+            return (
+                "max_file_bytes bounds the file at path: give path, too" if self._is_given("max_file_bytes") else None
+            )
         if not self.enabled:
             return f"path={os.fspath(self.path)!r}: a cache with enabled=False keeps nothing; leave out one of the two"
         if not os.fspath(self.path):

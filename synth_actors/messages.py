@@ -90,7 +90,7 @@ class DropExpired:
 
 @dataclass(slots=True, eq=False)
 class AwaitFetches:
-    """`reply` gets True when nothing is asked of the durable tier any more, so that all that is open is the router's."""
+    """`reply` gets True when nothing is asked of the durable tier any more: all that is open is the router's."""
 
     reply: Reply[bool] = field(default_factory=Reply)
 

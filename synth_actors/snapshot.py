@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 SERIES = ("response", "queue", "service", "ttft", "cached_response")
 """Latencies: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
@@ -26,29 +27,34 @@ class LatencySummary:
     out_of_range: int = 0  # samples below 0 or above 1 h: counted here, in no percentile
 
 
+DurableState = Literal["open", "read_only", "off"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurableSnapshot:
-    """The durable tier of the cache: the file at `path`, as this engine met it.
+    """The durable tier of the cache: the file at `path` as this engine met it.
 
-    `state` is "open", "read_only" (nothing is written) or "off" (it is tried again later); `reason` says why, None
-    while it is open.  `hits` and `misses` are keys looked up, `stale` those misses that found an entry that was too old,
-    or had a stamp in the future.  `dropped` answers were not written, since the file was off, could not be written or
-    was too slow.  `damaged_rows` did not fit their checksum, and were not served.  `evicted` rows went for
-    `max_file_bytes`.  `set_aside` is where a damaged file went at the opening.
+    `state` is "open", "read_only" (answers are served and none are kept) or "off" (neither); `reason` says why it is
+    not open, with the remedy, None when it is.  Counts are keys or rows; `queued`, `queued_bytes` and `used_bytes` are
+    what they are at the moment.
     """
 
     path: str = ""
-    state: str = "open"
+    state: DurableState = "open"
     reason: str | None = None
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    written: int = 0
-    dropped: int = 0
-    damaged_rows: int = 0
-    evicted: int = 0
-    expired: int = 0
-    set_aside: str | None = None
+    hits: int = 0  # keys asked for that a fresh answer was found for
+    misses: int = 0  # keys that no such endpoint's answer was there for
+    stale: int = 0  # keys whose answers were too old, or stored in the future
+    unread: int = 0  # keys asked for while the file could not be read
+    written: int = 0  # answers that are in the file
+    dropped: int = 0  # answers that will never be: no room in the queue, too large, or no writing
+    queued: int = 0  # answers that are not written so far
+    queued_bytes: int = 0
+    expired: int = 0  # rows deleted since their time to live was over
+    evicted: int = 0  # rows deleted since the file had reached max_file_bytes
+    damaged_rows: int = 0  # rows whose checksum was wrong: not served, and deleted
+    used_bytes: int = 0  # what rows and indices occupied in the file after the last writing; 0: none so far
+    set_aside: tuple[str, ...] = ()  # where damaged or outdated files were moved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ places and C = `max_concurrency` tokens:
   rounds' messages meet; in one, W callers lead (`Route`) and W flights are deserted (`Drop`): 4 W.  `FirstToken` and
   `Finished` come at most once each for an attempt under way: 2 C.
 - Generators.  One `Generate` for each token: C.
-- Store.  One `Fetch` is under way at a time.  A `Keep` is a paid answer on its way to the file and is never refused; the
-  tier bounds what it queues, and the store takes them faster than calls land.
+- Store.  One `Fetch` is under way at a time.  A `Keep` is a paid answer on its way to the file and is never refused;
+  the tier bounds what it queues, and the store takes them faster than calls land.
 - Metrics and watchdog.  One small message for each caller of `metrics` and `optimize`, whose number is theirs.
 
 `_SPARE` more take the rest: caps, shrinks, closing.

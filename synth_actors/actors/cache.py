@@ -1,8 +1,8 @@
 """Do we have it, is someone already making it, and who is told when it is there?
 
 The CacheActor owns the index and the flights.  A lookup is a hit, leads a new flight, or follows one; a new flight asks
-the durable tier first, where there is one, and then the router.  When it is known what became of a flight, the answer is
-stored and every waiter is told, each exactly once.
+the durable tier first, where there is one, and then the router.  When it is known what became of a flight, the answer
+is stored and every waiter is told, each exactly once.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class CacheActor(Decider[CacheMessage]):
                     lookup.reply.fail(lambda bill=bill: closed_error("the engine", cause, bill))  # type: ignore[misc]
             self._flights.land(flight)
         self._under_way.clear()
-        waiting = [*(message for message, _ in self._drops), *self._draining]
+        waiting: list[CacheMessage] = [*(message for message, _ in self._drops), *self._draining]
         self._drops, self._draining = [], []
         super().on_stop(waiting + unread, cause)
 

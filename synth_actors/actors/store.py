@@ -14,7 +14,8 @@ from synth_actors.actors.actor import Worker
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.messages import ABSENT, Absent, Fetch, Fetched, Keep, Loaded, Route
 from synth_actors.policy.answers import Made
-from synth_actors.tier import Found, Kept, Tier, TierStatistics
+from synth_actors.snapshot import DurableSnapshot
+from synth_actors.tier import Found, Kept, Tier
 from synth_actors.types import Answer
 
 StoreMessage = Fetch | Keep
@@ -66,14 +67,14 @@ class StoreActor(Worker[StoreMessage]):
                 allowed.setdefault(identity, name)
         return allowed
 
-    def give_up_in_hand(self, cause: BaseException) -> None:
+    def give_up_in_hand(self, cause: BaseException) -> None:  # noqa: ARG002
         """What was being asked is asked of the endpoints instead."""
         for message in self._in_hand:
             if isinstance(message, Fetch):
                 self._cache.tell(Fetched(message, [ABSENT] * len(message.routes)))
         self._in_hand.clear()
 
-    def on_stop(self, unread: list[StoreMessage], cause: BaseException | None) -> None:
+    def on_stop(self, unread: list[StoreMessage], cause: BaseException | None) -> None:  # noqa: ARG002
         """What was paid is written down; who asked has been told by the cache that the engine is closed."""
         for message in unread:
             if isinstance(message, Keep):
@@ -95,7 +96,7 @@ class StoreActor(Worker[StoreMessage]):
             )
         )
 
-    def snapshot(self) -> TierStatistics:
+    def snapshot(self) -> DurableSnapshot:
         """The tier's counters and state."""
         return self._tier.statistics()
 
@@ -116,5 +117,6 @@ def _verdict(found: Found | None, names: Mapping[str, str]) -> Loaded | Absent:
         return ABSENT
     kept = found.kept
     name = names[kept.identity]  # another run may have called it otherwise
-    answer = Answer(text=kept.text, stop_reason=kept.stop_reason, endpoint=name, model=kept.model)
+    reason: Any = kept.stop_reason  # a `StopReason`: the row's checksum says that it is what was written
+    answer = Answer(text=kept.text, stop_reason=reason, endpoint=name, model=kept.model)
     return Loaded(Made(answer, kept.identity, kept.tokens, kept.cost_usd), found.remaining_s)

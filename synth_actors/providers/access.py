@@ -52,9 +52,7 @@ def access_of(endpoint: Endpoint) -> Access:
     if endpoint.provider == "anthropic" and base_url.endswith("/v1"):
         shown = without_password(base_url)
         right = shown.removesuffix("/v1")
-        raise ConfigError(
-            f"endpoint {endpoint.name!r}: base_url={shown!r}: the client adds /v1 itself; give {right!r}"
-        )
+        raise ConfigError(f"endpoint {endpoint.name!r}: base_url={shown!r}: the client adds /v1 itself; give {right!r}")
     key = _key_of(endpoint)
     if key is not None and (not key.isascii() or not key.isprintable() or " " in key):
         where = "api_key" if endpoint.api_key is not None else "the variable with the key"
@@ -80,7 +78,9 @@ def base_url_of(endpoint: Endpoint) -> str:
         return endpoint.base_url
     url = os.environ.get(_URL_VARIABLE[provider], "").rstrip("/")  # empty is not set
     if url and not url.startswith(("http://", "https://")):
-        raise ConfigError(f"endpoint {endpoint.name!r}: {_URL_VARIABLE[provider]}={without_password(url)!r}: give an absolute address")
+        raise ConfigError(
+            f"endpoint {endpoint.name!r}: {_URL_VARIABLE[provider]}={without_password(url)!r}: give an absolute address"
+        )
     return url or _HOME[provider]
 
 

@@ -140,7 +140,7 @@ def _kind(path: Path, *, suspect: bool) -> str | None:
     except OutdatedError:
         return "outdated"
     except DamagedError:
-        if is_ours(path):
+        if not is_another_s(path):
             return "damaged"
         raise MismatchError(f"{FORMAT.what} {path}: is no {FORMAT.what}; choose another path, or remove it") from None
     return None
@@ -161,20 +161,20 @@ def _moved(path: Path, kind: str) -> Path:
     return aside
 
 
-def is_ours(path: Path) -> bool:
-    """Whether a file that is no sound database was a durable cache once, as far as its header tells.
+def is_another_s(path: Path) -> bool:
+    """Whether a file that is no sound database is, as far as its header tells, the database of another program.
 
-    It was when the header has our number, or is all zeros, as a crashed file system leaves it, or breaks off.  Nobody
-    may have the file open: closing it here would drop the locks of this process (files.py).
+    What has no readable header may have been a durable cache: it is set aside, which loses nothing whatever it was.
+    Nobody may have the file open: closing it here would drop the locks of this process (files.py).
     """
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except OSError as exc:
         raise os_error(exc, FORMAT.what, path) from exc
-    if len(header) < _APPLICATION_ID.stop:
-        return _MAGIC.startswith(header[: len(_MAGIC)])
-    return header[_APPLICATION_ID] == FORMAT.application_id.to_bytes(4, "big") or not any(header)
+    if len(header) < _APPLICATION_ID.stop or not header.startswith(_MAGIC):
+        return False
+    return header[_APPLICATION_ID] != FORMAT.application_id.to_bytes(4, "big")
 
 
 def _open_to_read(path: Path, why: StorageError) -> Files:

@@ -159,7 +159,7 @@ def test_no_part_of_a_password_in_an_address_is_shown() -> None:
     endpoint = Endpoint(provider="anthropic", model="m", base_url="http://user:p@ss@host:1/v1", name="mine")
     assert "p@" not in repr(endpoint)
     assert "ss@" not in repr(endpoint)
-    with pytest.raises(ConfigError, match="mine.*host:1") as caught:
+    with pytest.raises(ConfigError, match=r"mine.*host:1") as caught:
         access_of(endpoint)
     assert "ss@" not in str(caught.value)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +116,9 @@ async def test_two_engines_share_a_file_while_both_are_open(tmp_path: Path) -> N
 
 async def test_a_stream_that_was_paid_is_replayed_by_the_next_run(tmp_path: Path) -> None:
     config = kept_at(tmp_path / "answers.cache")
-    async with open_engine(ScriptedProvider([Step(text="abcd", chunks=4)]), config) as engine:
-        async with engine.stream("p") as stream:
-            assert [chunk.text async for chunk in stream] == ["a", "b", "c", "d"]
+    provider = ScriptedProvider([Step(text="abcd", chunks=4)])
+    async with open_engine(provider, config) as engine, engine.stream("p") as stream:
+        assert [chunk.text async for chunk in stream] == ["a", "b", "c", "d"]
     async with open_engine(ScriptedProvider(), config) as engine, engine.stream("p") as stream:
         assert [chunk.text async for chunk in stream] == ["abcd"]
         assert (await stream.response()).cached
@@ -147,7 +149,7 @@ async def test_requests_that_differ_in_format_alone_share_an_answer_if_that_is_w
 async def test_an_interrupted_run_has_kept_what_it_paid_for(tmp_path: Path) -> None:
     config = kept_at(tmp_path / "answers.cache")
     provider = ScriptedProvider(echo())
-    with pytest.raises(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         async with open_engine(provider, config) as engine:
             await texts(engine, PROMPTS[:50])
             raise KeyboardInterrupt
@@ -157,15 +159,15 @@ async def test_an_interrupted_run_has_kept_what_it_paid_for(tmp_path: Path) -> N
     assert again.calls == []
 
 
-@pytest.mark.parametrize("kind", ["a folder", "no folder", "another program's"])
+@pytest.mark.parametrize("kind", ["a folder", "no folder", "another program's", "another's, damaged"])
 async def test_a_path_that_can_be_no_cache_is_refused_at_the_opening(tmp_path: Path, kind: str) -> None:
     path = {"a folder": tmp_path, "no folder": tmp_path / "missing" / "answers.cache"}.get(kind, tmp_path / "their.db")
-    if kind == "another program's":
-        import sqlite3
-
+    if kind.startswith("another"):
         with sqlite3.connect(path) as connection:
             connection.execute("CREATE TABLE theirs (id INTEGER)")
         connection.close()
+    if kind.endswith("damaged"):
+        path.write_bytes(path.read_bytes()[:4096] + b"x" * 5000)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(ConfigError, match=path.name):
         async with open_engine(ScriptedProvider(), kept_at(path)):

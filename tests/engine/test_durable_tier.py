@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 
 from synth_actors import (
@@ -143,7 +144,7 @@ async def test_a_refresh_that_joins_makes_everybody_wait_for_a_new_answer(autoju
         nursery.start_soon(ask, SAME)
         await trio.sleep(0.5)
         await ask(SAME.model_copy(update={"cache": "refresh"}))
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         assert texts == ["new", "new"]
         assert len(provider.calls) == 1
         await assert_idle(engine)
@@ -233,11 +234,10 @@ async def test_a_normal_exit_waits_for_what_is_looked_for(autojump_clock: Any, t
     async def ask(engine: Engine, prompt: str) -> None:
         texts.append((await engine.generate(prompt)).text)
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(provider, CONFIG) as engine:
-            nursery.start_soon(ask, engine, "same")
-            nursery.start_soon(ask, engine, "other")
-            await trio.sleep(0.5)
+    async with trio.open_nursery() as nursery, open_engine(provider, CONFIG) as engine:
+        nursery.start_soon(ask, engine, "same")
+        nursery.start_soon(ask, engine, "other")
+        await trio.sleep(0.5)
     assert texts == ["kept", "new"]
 
 
@@ -248,10 +248,9 @@ async def test_a_tier_that_takes_too_long_at_the_end_leaves_nobody_waiting(autoj
         with pytest.raises(EngineClosedError):
             await engine.generate(SAME)
 
-    async with trio.open_nursery() as nursery:
-        async with open_engine(ScriptedProvider(), CONFIG) as engine:
-            nursery.start_soon(ask, engine)
-            await trio.sleep(0.5)
+    async with trio.open_nursery() as nursery, open_engine(ScriptedProvider(), CONFIG) as engine:
+        nursery.start_soon(ask, engine)
+        await trio.sleep(0.5)
     assert trio.current_time() - 0.5 <= 10.0 + 4.0
 
 

@@ -45,7 +45,7 @@ async def test_a_shrink_is_done_in_bounded_turns(autojump_clock: Any) -> None:
         assert len(cache._index) == entries
         seen: list[int] = []
 
-        wanted = cache.accounted_bytes - 1000
+        wanted = cache.footprint_bytes - 100_000
         engine._wiring._cache_box.tell(Shrink(wanted))
         for _ in range(100):
             await trio.lowlevel.checkpoint()
@@ -53,7 +53,7 @@ async def test_a_shrink_is_done_in_bounded_turns(autojump_clock: Any) -> None:
         assert cache.next_wakeup() > trio.current_time(), "it is done"
         drops = [before - after for before, after in pairwise([entries, *seen])]
         assert 0 < max(drops) <= 2 * ENTRIES_PER_TURN  # two turns, if trio runs us before it and then after it
-        assert cache.accounted_bytes <= 1000
+        assert 50_000 <= cache.footprint_bytes <= 100_000
         assert (await engine.metrics()).cache.evicted_for_memory == entries - len(cache._index)
         assert (await engine.generate(f"p{entries - 1}")).cached, "the coldest go first"
         await assert_idle(engine)
@@ -87,8 +87,9 @@ async def test_pressure_lowers_the_concurrency_and_its_end_brings_it_back(
         from synth_actors.actors.watchdog import WatchdogSources
 
         engine._wiring._watchdog._sources = WatchdogSources(
-            accounted_bytes=lambda: 0,
+            cache_bytes=lambda: 0,
             in_flight=lambda: provider.active,
+            held=engine._wiring._router.held,
             rss_bytes=lambda: 100 * MIB + rss["foreign"] + 4 * MIB * provider.active,
             trim=trim,
         )

@@ -230,12 +230,13 @@ async def test_the_log_of_a_damaged_file_goes_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"id,name\n1,otter\n" * 50, b"\x7fELF" + bytes(500), b"{}", b"SQLite for me"])
-async def test_a_file_that_is_no_cache_is_refused_and_not_touched(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_that_is_no_database_is_set_aside_as_it_is(tmp_path: Path, content: bytes) -> None:
+    """Its header may be what was damaged, and a file under another name is not lost."""
     (tmp_path / "c").write_bytes(content)
-    with pytest.raises(ConfigError, match="is no durable cache; choose another path, or remove it"):
-        await use(tmp_path / "c")
-    assert (tmp_path / "c").read_bytes() == content
-    assert names(tmp_path) == ["c"]
+    there, statistics = await use(tmp_path / "c")
+    assert (there, statistics.state) == ([], "open")
+    assert (tmp_path / "c.damaged-1").read_bytes() == content
+    assert names(tmp_path) == ["c", "c.damaged-1"]
 
 
 async def test_a_database_of_another_program_is_refused_and_not_touched(tmp_path: Path) -> None:
