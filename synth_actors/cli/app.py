@@ -13,11 +13,13 @@ from typing import Annotated
 
 import typer
 
+from synth_actors.cli.cache import cache
 from synth_actors.errors import ConfigError, SynthActorsError
 
 PROGRAM = "synth-actors"
 
 app = typer.Typer(name=PROGRAM, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.add_typer(cache, name="cache")
 
 
 def _whole(text: str | int) -> int:

@@ -1,0 +1,111 @@
+"""How does one look at the file of the durable cache, and empty it?
+
+The command `cache` with its three parts; heavy imports are made inside, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+CACHE_HELP = """Look at the file in which answers outlive a run (engine.cache.path), check it, empty it.
+
+FILE is that file; it may be left out when --config names it.  An engine may use the file meanwhile.  A file that is
+not there is never made.
+
+\b
+Examples:
+  synth-actors cache stats answers.cache
+  synth-actors cache verify --config engine.toml
+  synth-actors cache clear answers.cache --older-than 30d
+
+\b
+Exit status: 0 all is well, 1 the file is damaged or in use, 2 wrong input.
+"""
+
+STATS_HELP = """Show what stands in FILE: answers by endpoint and model, bytes, age, dollars, how many are expired.
+
+The time to live is that of --config (engine.cache.ttl_s), else the engine's default.
+
+\b
+Examples:
+  synth-actors cache stats answers.cache
+  synth-actors cache stats --config engine.toml
+"""
+
+CLEAR_HELP = """Delete answers from FILE and give their room back to the disk; without an option: all of them.
+
+What is deleted is paid again when it is asked for.
+
+\b
+Examples:
+  synth-actors cache clear answers.cache                       all answers
+  synth-actors cache clear answers.cache --older-than 12h      30s, 15m, 12h, 7d, 2w
+  synth-actors cache clear --config engine.toml --expired      older than engine.cache.ttl_s, or of the future
+  synth-actors cache clear answers.cache --damaged             rows that `verify` counts
+"""
+
+VERIFY_HELP = """Check every page, index and row of FILE; nothing is changed.
+
+A damaged row is never served: an engine that meets one deletes it.  A damaged file is set aside by the next engine
+that meets the damage, which begins a fresh one.
+
+\b
+Examples:
+  synth-actors cache verify answers.cache && echo whole
+
+\b
+Exit status: 0 it is whole, 1 it is damaged, 2 wrong input.
+"""
+
+File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The file; else the one that --config names.")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with [engine.cache].")]
+Expired = Annotated[bool, typer.Option("--expired", help="Those that are not served any more.")]
+OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="30s, 15m, 12h, 7d or 2w.")]
+Damaged = Annotated[bool, typer.Option("--damaged", help="Those that are not what was written.")]
+
+cache = typer.Typer(help=CACHE_HELP, rich_markup_mode=None)
+
+
+@cache.callback(invoke_without_command=True)
+def show_help(context: typer.Context) -> None:
+    """Without a part of it: the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@cache.command(help=STATS_HELP)
+def stats(file: File = None, config: Config = None) -> None:
+    """Show what stands in the file."""
+    from synth_actors.cli.cache_file import place_of, stats_lines
+
+    typer.echo("\n".join(stats_lines(*place_of("stats", file, config))))
+
+
+@cache.command(help=CLEAR_HELP)
+def clear(
+    file: File = None,
+    expired: Expired = False,
+    older_than: OlderThan = None,
+    damaged: Damaged = False,
+    config: Config = None,
+) -> None:
+    """Delete answers."""
+    from synth_actors.cli.cache_file import cleared_lines, place_of, which_of
+
+    path, ttl_s = place_of("clear", file, config)
+    which = which_of(expired=expired, older_than=older_than, damaged=damaged, ttl_s=ttl_s)
+    typer.echo("\n".join(cleared_lines(path, which)))
+
+
+@cache.command(help=VERIFY_HELP)
+def verify(file: File = None, config: Config = None) -> int:
+    """Check the file."""
+    from synth_actors.cli.cache_file import place_of, verified
+
+    path, _ = place_of("verify", file, config)
+    lines, is_whole = verified(path)
+    typer.echo("\n".join(lines))
+    return 0 if is_whole else 1
