@@ -28,6 +28,7 @@ BUSY_TIMEOUT_MS = 250
 
 _MAGIC = b"SQLite format 3\0"
 _HEADER_BYTES = 100
+_OURS = FORMAT.application_id.to_bytes(4, "big")
 _APPLICATION_ID = slice(68, 72)  # https://www.sqlite.org/fileformat2.html#database_header
 
 
@@ -165,16 +166,29 @@ def is_another_s(path: Path) -> bool:
     """Whether a file that is no sound database is, as far as its header tells, the database of another program.
 
     What has no readable header may have been a durable cache: it is set aside, which loses nothing whatever it was.
-    Nobody may have the file open: closing it here would drop the locks of this process (files.py).
     """
+    header = _header(path)
+    return len(header) >= _APPLICATION_ID.stop and header.startswith(_MAGIC) and header[_APPLICATION_ID] != _OURS
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file that is no sound database was a durable cache once, as far as its header tells.
+
+    It was when the header has our number, or is all zeros, as a crashed file system leaves it, or breaks off.
+    """
+    header = _header(path)
+    if len(header) < _APPLICATION_ID.stop:
+        return _MAGIC.startswith(header[: len(_MAGIC)])
+    return header[_APPLICATION_ID] == _OURS or not any(header)
+
+
+def _header(path: Path) -> bytes:
+    """Nobody may have the file open: closing it here would drop the locks of this process (files.py)."""
     try:
         with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+            return file.read(_HEADER_BYTES)
     except OSError as exc:
         raise os_error(exc, FORMAT.what, path) from exc
-    if len(header) < _APPLICATION_ID.stop or not header.startswith(_MAGIC):
-        return False
-    return header[_APPLICATION_ID] != FORMAT.application_id.to_bytes(4, "big")
 
 
 def _open_to_read(path: Path, why: StorageError) -> Files:
