@@ -7,7 +7,14 @@ from typing import Final
 from benchmarks.case import Suite
 from benchmarks.suites.datasets import datasets
 from benchmarks.suites.engine import engine
+from benchmarks.suites.eviction import eviction
 from benchmarks.suites.goodput import goodput
 from benchmarks.suites.upstreams import upstreams
 
-SUITES: Final[dict[str, Suite]] = {"datasets": datasets, "engine": engine, "goodput": goodput, "upstreams": upstreams}
+SUITES: Final[dict[str, Suite]] = {
+    "datasets": datasets,
+    "engine": engine,
+    "eviction": eviction,
+    "goodput": goodput,
+    "upstreams": upstreams,
+}
