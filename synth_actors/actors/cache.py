@@ -311,6 +311,11 @@ class CacheActor(Decider[CacheMessage]):
         return self._index.footprint_bytes
 
     @property
+    def pages_bytes(self) -> int:
+        """Of these, what lies in segments, which go back to the system as soon as they are given up."""
+        return self._index.segments.resident_bytes
+
+    @property
     def flights(self) -> int:
         """Generations under way or queued."""
         return len(self._under_way)
