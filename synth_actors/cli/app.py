@@ -65,6 +65,10 @@ Temperature = Annotated[
 Budget = Annotated[
     float | None, typer.Option("--budget-usd", metavar="D", parser=_decimal, help="Stop before this is passed.")
 ]
+CacheFile = Annotated[
+    str | None,
+    typer.Option("--cache", metavar="FILE", help="Keep answers in FILE, and pay for none that is there already."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and the estimated cost; make no call.")]
 Overwrite = Annotated[
     bool,
@@ -107,6 +111,7 @@ in its cell and null is an empty cell.
 Examples:
   synth-actors generate customers.schema.json -n 1000 -o customers.jsonl
   synth-actors generate shop.models:Order -n 50 -o - | head
+  synth-actors generate shop.models:Order -n 2000 -o more.jsonl --cache answers.cache
   synth-actors generate customers.schema.json -n 100000 -o big.csv \\
     --endpoint anthropic:claude-haiku-5-5 --dry-run
 
@@ -216,6 +221,7 @@ def generate(
     max_tokens: MaxTokens = None,
     temperature: Temperature = None,
     budget_usd: Budget = None,
+    cache_file: CacheFile = None,
     dry_run: DryRun = False,
     overwrite: Overwrite = False,
     resume: Resume = False,
@@ -240,6 +246,7 @@ def generate(
         max_tokens=max_tokens,
         temperature=temperature,
         budget_usd=budget_usd,
+        cache=cache_file,
         wish=Wish(resume=resume, overwrite=overwrite, fork=fork),
         config=config,
     )

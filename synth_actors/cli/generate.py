@@ -43,6 +43,7 @@ class Flags:
     max_tokens: int | None = None
     temperature: float | None = None
     budget_usd: float | None = None
+    cache: str | None = None
     wish: Wish = field(default_factory=Wish)
     config: Path | None = None
 
@@ -100,7 +101,13 @@ def _journal(flags: Flags) -> Iterator[Path]:
 
 
 def _prepared(flags: Flags, schema: type[BaseModel] | Mapping[str, Any], journal: Path) -> Prepared:
-    settings = load_settings(flags.config, flags.endpoints, concurrency=flags.concurrency, budget_usd=flags.budget_usd)
+    settings = load_settings(
+        flags.config,
+        flags.endpoints,
+        concurrency=flags.concurrency,
+        budget_usd=flags.budget_usd,
+        cache=flags.cache,
+    )
     spec = JobSpec(
         schema=schema if isinstance(schema, type) else dict(schema),
         count=flags.count,

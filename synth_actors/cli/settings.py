@@ -25,9 +25,16 @@ class Settings:
 
 
 def load_settings(
-    path: Path | None, endpoints: Sequence[str], *, concurrency: int | None = None, budget_usd: float | None = None
+    path: Path | None,
+    endpoints: Sequence[str],
+    *,
+    concurrency: int | None = None,
+    budget_usd: float | None = None,
+    cache: str | None = None,
 ) -> Settings:
     """The settings of `path`, with what the flags give put over them; without any endpoint: `local`.
+
+    `cache` is the file of the durable cache; what was paid does not expire there unless `path` says so.
 
     Raises:
         ConfigError: something is wrong; the message names the file or the flag, the value and the remedy.
@@ -37,7 +44,7 @@ def load_settings(
     flags = {"max_concurrency": concurrency, "budget_usd": budget_usd}
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        engine = _engine(document.get("engine", {}), given)
+        engine = _engine(document.get("engine", {}), given, cache)
         of_file = [endpoint_of(each) for each in _array(document.get("endpoints", ["local"]))]
     except ConfigError as exc:
         raise ConfigError(f"{where}{exc}") from None
@@ -63,11 +70,12 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _engine(table: Any, given: dict[str, Any]) -> EngineConfig:
+def _engine(table: Any, given: dict[str, Any], cache: str | None) -> EngineConfig:
     fields = table_of("engine", table)
-    if "cache" in fields:
-        fields["cache"] = CacheConfig(**table_of("engine.cache", fields["cache"]))
-    return EngineConfig(**{**fields, **given})
+    of_cache = table_of("engine.cache", fields.get("cache", {}))
+    if cache is not None:
+        of_cache = {"ttl_s": None, **of_cache, "path": cache}
+    return EngineConfig(**{**fields, **given, "cache": CacheConfig(**of_cache)})
 
 
 def _array(value: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import BudgetExceededError
 from synth_actors.policy.bottlenecks import analyze
-from synth_actors.snapshot import LatencySummary, Snapshot
+from synth_actors.snapshot import CacheSnapshot, LatencySummary, Snapshot
 from synth_actors.types import Usage
 
 MAX_REASONS_SHOWN = 5
@@ -122,8 +122,7 @@ def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[
     if len(endpoints) > 1 or any(each.attempts > each.successes for each in endpoints):
         yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
     if prepared.config.cache.enabled:
-        cache = snapshot.cache
-        yield "cache", f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
+        yield "cache", _cache(snapshot.cache)
     cost = cost_text(report.usage, short=prepared.short)
     yield "tokens", f"{_tokens(report.usage)}; cost {cost}{_per_1000(report)}"
     memory = snapshot.memory
@@ -132,6 +131,18 @@ def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[
     found = [*_about_rows(report), *_about_engine(snapshot, but="requests_fail" if no_failure else "")]
     yield "findings", f"{len(found) or 'none'}"
     yield from ((f"  {severity}", text) for severity, text in found)
+
+
+def _cache(cache: CacheSnapshot) -> str:
+    text = f"{cache.hits} hits of {cache.hits + cache.misses + cache.follows} lookups"
+    if cache.durable is not None:
+        text += f", {cache.durable_hits} of them from {cache.durable.path}"
+    if cache.saved_tokens:
+        dollars = "" if not cache.saved_usd else f", ${cache.saved_usd:.4f}"
+        text += f"; saved {cache.saved_tokens:,} tokens{dollars}"
+    if cache.durable is not None and cache.durable.dropped:
+        text += f"; {cache.durable.dropped} answers were not written: {cache.durable.reason or 'see the log'}"
+    return text
 
 
 def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:

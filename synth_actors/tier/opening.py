@@ -27,6 +27,7 @@ BUSY_TIMEOUT_MS = 250
 """How long one attempt to read or to begin writing waits for another process."""
 
 _MAGIC = b"SQLite format 3\0"
+NAMES_OF_DATA = frozenset({".csv", ".json", ".jsonl", ".md", ".parquet", ".py", ".toml", ".txt"})
 _HEADER_BYTES = 100
 _OURS = FORMAT.application_id.to_bytes(4, "big")
 _APPLICATION_ID = slice(68, 72)  # https://www.sqlite.org/fileformat2.html#database_header
@@ -166,7 +167,10 @@ def is_another_s(path: Path) -> bool:
     """Whether a file that is no sound database is, as far as its header tells, the database of another program.
 
     What has no readable header may have been a durable cache: it is set aside, which loses nothing whatever it was.
+    Only where the name says what else it is, nobody meant it to be one.
     """
+    if path.suffix.lower() in NAMES_OF_DATA:
+        return True
     header = _header(path)
     return len(header) >= _APPLICATION_ID.stop and header.startswith(_MAGIC) and header[_APPLICATION_ID] != _OURS
 
