@@ -176,7 +176,7 @@ class MemorySnapshot:
     container_limit_bytes: int | None = None
     container_working_set_bytes: int | None = None  # without the page cache that the kernel drops first
     shrinks: int = 0  # times that the cache was told to give up something
-    released_bytes: int = 0  # what it gave up then, of `cache_bytes`
+    released_bytes: int = 0  # whole pages that it gave back to the system then; what entries cost beside them is extra
     trims: int = 0  # times that the allocator was told to give back what is free
     slowdowns: int = 0  # times that the concurrency was lowered
     not_reclaimable: int = 0  # times that nothing more was given up, since it would not have helped

@@ -196,6 +196,7 @@ class Wiring:
             policy=MemoryPolicy(self._limit_bytes, self._rss_at_open_bytes, self.config.max_concurrency),
             sources=WatchdogSources(
                 cache_bytes=lambda: self._cache.footprint_bytes,
+                pages_bytes=lambda: self._cache.pages_bytes,
                 in_flight=lambda: self._router.in_flight,
                 held=self._router.held,
                 container=machine.Container(),

@@ -9,6 +9,7 @@ from benchmarks.suites.datasets import datasets
 from benchmarks.suites.engine import engine
 from benchmarks.suites.eviction import eviction
 from benchmarks.suites.goodput import goodput
+from benchmarks.suites.reclaim import reclaim
 from benchmarks.suites.upstreams import upstreams
 
 SUITES: Final[dict[str, Suite]] = {
@@ -16,5 +17,6 @@ SUITES: Final[dict[str, Suite]] = {
     "engine": engine,
     "eviction": eviction,
     "goodput": goodput,
+    "reclaim": reclaim,
     "upstreams": upstreams,
 }

@@ -40,9 +40,13 @@ async def read_in_thread(container: Container) -> ContainerMemory | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchdogSources:
-    """What is looked at: bytes that the cache occupies, running calls and what they hold, process and container."""
+    """What is looked at: bytes that the cache occupies, running calls and what they hold, process and container.
+
+    `pages_bytes` is the part of `cache_bytes` that lies in pages of its own, which are gone the moment they are free.
+    """
 
     cache_bytes: Callable[[], int]
+    pages_bytes: Callable[[], int]
     in_flight: Callable[[], int]
     held: Held
     rss_bytes: Callable[[], int] = rss_bytes
@@ -73,7 +77,7 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._due = trio.current_time() + interval_s
         self._peak_rss = 0
         self._shrinks = self._released = self._trims = 0
-        self._asked: tuple[int, int] | None = None  # wanted and occupied bytes at the last shrink, until counted
+        self._pages_before: int | None = None  # at the last shrink, until what it gave back was counted
 
     async def run(self) -> None:
         """Look every `interval_s`, and serve what is asked in between."""
@@ -155,12 +159,9 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         now = trio.current_time()
         if self._policy.judges_at(now):
             await self._trim()  # else what was given up stays resident, and the policy gives up on it
-        if self._asked is not None:
-            self._count_released(*self._asked)
-            self._asked = None
+        self._count_released()
         container = await self._tight_container()
-        reading = self._read(now, container)
-        await self._obey(self._policy.decide(reading), reading)
+        await self._obey(self._policy.decide(self._read(now, container)))
 
     def _read(self, now: float, container: ContainerMemory | None) -> Reading:
         held = self._sources.held
@@ -182,13 +183,13 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
             return None
         return await self._sources.read(container)
 
-    async def _obey(self, verdict: Verdict, reading: Reading) -> None:
+    async def _obey(self, verdict: Verdict) -> None:
         match verdict:
             case Fine():
                 pass
             case Shrink(wanted_bytes=wanted):
                 self._shrinks += 1
-                self._asked = (wanted, reading.cache_bytes)
+                self._pages_before = self._sources.pages_bytes()
                 self._cache.tell(messages.Shrink(wanted))
             case Trim():
                 await self._trim()
@@ -204,9 +205,11 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._trims += 1
         await self._sources.trim()
 
-    def _count_released(self, wanted: int, occupied_before: int) -> None:
-        """What the cache occupies less than before; what it stored meanwhile hides as much."""
-        self._released += max(0, min(wanted, occupied_before - self._sources.cache_bytes()))
+    def _count_released(self) -> None:
+        """The pages that the cache has less than before; what it stored meanwhile hides as much."""
+        if self._pages_before is not None:
+            self._released += max(0, self._pages_before - self._sources.pages_bytes())
+            self._pages_before = None
 
     def _read_rss(self) -> int:
         rss = self._sources.rss_bytes()

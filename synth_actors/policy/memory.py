@@ -25,11 +25,12 @@ class MemoryThresholds:
 
     high_mark: float = 0.95  # pressure begins here
     low_mark: float = 0.85  # and ends here
-    aim: float = 0.8  # a shrink aims below the low mark, since the cache refills meanwhile
+    aim: float = 0.82  # a shrink aims below the low mark, since the cache refills meanwhile
     largest_step: float = 0.25  # of the accounted bytes, in one shrink
     smallest_step_bytes: int = MIB  # resident memory does not show less than this
     worthwhile_share: float = 0.25  # a cache, or calls, that hold less than this share of the excess are left alone
     fruitful_share: float = 0.1  # a shrink has helped when this share of it shows in resident memory
+    learning: float = 0.3  # weight of a shrink in what an accounted byte is worth; the first one is all that is known
     judgeable_share: float = 0.5  # a shrink says nothing when less than this share of it was not refilled since
     fruitful_slow: float = 0.01  # slowing has helped when this share of the room came back
     patience: int = 3  # actions without effect before their kind is given up
@@ -134,6 +135,7 @@ class MemoryPolicy:
         self.state: State = "ok"
         self.cap = max_concurrency
         self.rss_per_accounted_byte = 1.0  # before anything was learned: the cache counts the pages that it occupies
+        self._has_learned = False
         self.calls = CallCost(max_concurrency, rss_at_open_bytes)
         self.slowdowns = self.given_up = 0
         self._full = max_concurrency
@@ -357,7 +359,9 @@ class MemoryPolicy:
                 return
             if helped := fell >= self._is.fruitful_share * self._wanted:
                 seen = min(max((before.rss_bytes - after.rss_bytes) / released, 0.25), 4.0)
-                self.rss_per_accounted_byte += 0.3 * (seen - self.rss_per_accounted_byte)
+                weight = self._is.learning if self._has_learned else 1.0
+                self.rss_per_accounted_byte += weight * (seen - self.rss_per_accounted_byte)
+                self._has_learned = True
         self._fruitless = 0 if helped else self._fruitless + 1
 
     def __repr__(self) -> str:

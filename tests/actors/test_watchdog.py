@@ -118,6 +118,7 @@ class Kit:
             policy=self.policy,
             sources=WatchdogSources(
                 cache_bytes=lambda: process.cache,
+                pages_bytes=lambda: process.cache,
                 in_flight=lambda: process.in_flight,
                 held=process.held,
                 container=process.container,

@@ -38,7 +38,7 @@ async def engine(calls: int) -> Resident:
         async with trio.open_nursery() as nursery:
             for number in range(calls):
                 nursery.start_soon(opened.generate, Request(prompt=f"Sentence {number} about otters."))
-        return Resident(before=before, peak=_peak_bytes())
+        return Resident(before=before, peak=peak_bytes())
 
 
 async def bare(calls: int) -> Resident:
@@ -54,10 +54,10 @@ async def bare(calls: int) -> Resident:
     async with trio.open_nursery() as nursery:
         for number in range(calls):
             nursery.start_soon(one, number)
-    return Resident(before=before, peak=_peak_bytes())
+    return Resident(before=before, peak=peak_bytes())
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
     """The most that was ever resident.  `ru_maxrss` would do, but Linux lets it begin with the parent's figure."""
     status = Path("/proc/self/status")
     if status.exists():

@@ -40,16 +40,17 @@ def cache_fills_memory(snapshot: Snapshot, limits: Thresholds) -> Finding | None
 
 
 def memory_is_not_reclaimable(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
-    """What fills the memory is not the engine's: giving up entries and calls did not help."""
+    """What fills the memory is not the engine's: what the cache and the calls hold is too little to help."""
     memory = snapshot.memory
     if memory.state != "not_reclaimable":
         return None
-    others = max(0, memory.rss_bytes - memory.rss_at_open_bytes - snapshot.cache.accounted_bytes)
+    ours = max(snapshot.cache.accounted_bytes, memory.accounted_bytes)
+    others = max(0, memory.rss_bytes - memory.rss_at_open_bytes - ours)
     return Finding(
         kind="memory",
         rule="memory_is_not_reclaimable",
         severity="critical" if memory.rss_bytes >= memory.limit_bytes else "high",
-        what=f"{_resident(snapshot)}, and shrinking the cache and slowing down did not help",
+        what=f"{_resident(snapshot)}, and the engine holds too little of it to help",
         evidence=_memory_figures(snapshot) | {"others_bytes": float(others)},
         remedy=f"hold less in the program ({others / MIB:.0f} MiB came since opening beside the cache), or "
         + _larger_limit(snapshot, limits),
