@@ -87,7 +87,7 @@ def test_names_are_different_at_every_concurrency() -> None:
 
 def test_aims_that_depend_on_the_concurrency_are_stated_only_where_they_were_set() -> None:
     with_aim = {case.name for case in SUITES["engine"](100) if case.aim}
-    assert len(with_aim) == 10
+    assert len(with_aim) == 13
     assert {case.name for case in SUITES["engine"](7) if case.aim} == {
         "ask by mailbox, 1 caller",
         "cached generate, same request",

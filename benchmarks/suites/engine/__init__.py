@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.case import Aim, Case
-from benchmarks.suites.engine import asks, batch, cached, keys, memory, references, sleeping, uncached
+from benchmarks.suites.engine import asks, batch, cached, keys, many, memory, references, sleeping, uncached
 
 AIMED_AT = 100
 """The concurrency that the aims were set for."""
@@ -38,6 +38,9 @@ def engine(concurrency: int) -> tuple[Case, ...]:
         Case(name="key of a new request of 4 KB, its formatting apart", unit=us, measure=keys.normalised),
         Case(name="cached generate, same request", unit=us, measure=cached.same_request, aim=Aim(limit=5)),
         Case(name="cached generate, new request of 1 KB", unit=us, measure=cached.new_request, aim=Aim(limit=10)),
+        Case(name=f"cached generate, 1 of {1000 * c:,} answers", unit=us, measure=many.in_memory, aim=aim(15)),
+        Case(name=f"hit in the file, each of {c:,} callers'", unit="us", measure=many.in_file, aim=aim(300)),
+        Case(name=f"hit in the file, {c:,} callers, p50", unit="us", measure=many.in_file_latency, aim=aim(300)),
         Case(
             name="uncached generate, 1 caller",
             unit=us,
