@@ -216,6 +216,18 @@ async def test_a_lower_limit_is_looked_at_at_once(autojump_clock: trio.testing.M
         assert snapshot.state == "ok"
 
 
+async def test_what_a_long_shrink_gives_back_is_counted_to_its_end(autojump_clock: trio.testing.MockClock) -> None:
+    process = Process(cache=500 * MIB)
+    async with running(process) as kit:
+        kit.cache.process = Process(cache=500 * MIB)  # it obeys, and the pages go later, in portions
+        await trio.sleep(0.3)
+        (wanted,) = kit.cache.wanted
+        for _ in range(4):
+            process.cache -= wanted // 4
+            await trio.sleep(INTERVAL_S)
+        assert kit.watchdog.snapshot().released_bytes == pytest.approx(wanted, abs=4)
+
+
 async def test_a_limit_below_what_was_held_at_opening_is_refused(autojump_clock: trio.testing.MockClock) -> None:
     async with running(Process()) as kit:
         with pytest.raises(ConfigError, match="leave no room"):

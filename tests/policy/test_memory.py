@@ -493,3 +493,30 @@ def test_others_never_keep_the_engine_from_opening() -> None:
     limit = default_limit(1000 * MIB, 100 * MIB, 50 * MIB)
     assert limit == 100 * MIB + LEAST_ROOM_BYTES
     check_limit(limit, 100 * MIB)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    container=st.integers(200, 2000),
+    neighbour=st.integers(0, 2000),
+    cache=st.integers(0, 400),
+    demand=st.integers(0, 100),
+    per_call=st.integers(0, 3),
+)
+def test_whatever_a_neighbour_takes_it_is_said_once_and_nobody_stays_throttled(
+    container: int, neighbour: int, cache: int, demand: int, per_call: int
+) -> None:
+    process = Process(
+        cache=cache * MIB,
+        demand=demand,
+        per_call=per_call * MIB,
+        container=container * MIB,
+        neighbour=neighbour * MIB,
+    )
+    process.run(120)
+    assert process.count(NotReclaimable) <= 2
+    process.neighbour = process.demand = process.cache = 0
+    process.run(600)
+    assert process.state == "ok"
+    assert process.cap == process.full
+    assert process.run(60) == []
