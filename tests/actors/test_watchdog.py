@@ -177,7 +177,7 @@ async def test_memory_of_running_calls_lowers_the_cap_and_gives_it_back(autojump
         assert snapshot.state == "slowed"
         assert snapshot.slowdowns == 1
         assert snapshot.bytes_per_call == 5 * MIB
-        assert kit.router.caps == [50]
+        assert kit.router.caps == [88], "a little at first, to see what it gives"
         kit.process.per_call = 0
         await trio.sleep(120.0)
         assert kit.router.caps[-1] == 100
