@@ -77,7 +77,7 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._due = trio.current_time() + interval_s
         self._peak_rss = 0
         self._shrinks = self._released = self._trims = 0
-        self._pages_before: int | None = None  # at the last shrink, until what it gave back was counted
+        self._pages_before: int | None = None  # at the last shrink or look, until what it gave back was counted
 
     async def run(self) -> None:
         """Look every `interval_s`, and serve what is asked in between."""
@@ -206,10 +206,14 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         await self._sources.trim()
 
     def _count_released(self) -> None:
-        """The pages that the cache has less than before; what it stored meanwhile hides as much."""
+        """The pages that the cache has less than at the last look; what it stored meanwhile hides as much.
+
+        A shrink may take longer than from one look to the next, so it is counted until nothing goes any more.
+        """
         if self._pages_before is not None:
-            self._released += max(0, self._pages_before - self._sources.pages_bytes())
-            self._pages_before = None
+            pages = self._sources.pages_bytes()
+            self._released += max(0, self._pages_before - pages)
+            self._pages_before = pages if pages < self._pages_before else None
 
     def _read_rss(self) -> int:
         rss = self._sources.rss_bytes()

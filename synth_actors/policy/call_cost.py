@@ -25,6 +25,8 @@ SHARE = 0.125
 """Nor does one of a smaller share of the calls."""
 LONGEST_MOVE_S = 2.0
 """What changed more slowly than that is laid to nobody."""
+PROVING_MOVES = 3
+"""So many tell the same by chance only rarely; fewer are a guess, such as that of the first calls after opening."""
 
 
 class CallCost:
@@ -38,6 +40,12 @@ class CallCost:
         self._down: deque[float] = deque(maxlen=MOVES)
         self._from: tuple[int, int] = (unexplained_bytes, 0)
         self._from_at: float | None = None
+        self._has_tried = False
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether this is more than a guess: fewer calls were tried, or there were enough moves."""
+        return self._has_tried or len(self._up) + len(self._down) >= PROVING_MOVES
 
     def look(self, unexplained_bytes: int, in_flight: int, now: float) -> None:
         """Note what is resident and neither cached nor accounted to calls, with so many calls under way."""
@@ -52,6 +60,7 @@ class CallCost:
 
     def measured(self, freed_bytes: int, ended: int) -> None:
         """`ended` calls were not replaced, on purpose, and `freed_bytes` came back: this is worth more than moves."""
+        self._has_tried = True
         self._up.clear()
         self._down.clear()
         self._down.append(freed_bytes / ended)

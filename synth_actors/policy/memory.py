@@ -25,13 +25,14 @@ class MemoryThresholds:
 
     high_mark: float = 0.95  # pressure begins here
     low_mark: float = 0.85  # and ends here
-    aim: float = 0.82  # a shrink aims below the low mark, since the cache refills meanwhile
+    aim: float = 0.83  # a shrink aims below the low mark, since the cache refills meanwhile
     largest_step: float = 0.25  # of the accounted bytes, in one shrink
     smallest_step_bytes: int = MIB  # resident memory does not show less than this
     worthwhile_share: float = 0.25  # a cache, or calls, that hold less than this share of the excess are left alone
     fruitful_share: float = 0.1  # a shrink has helped when this share of it shows in resident memory
     learning: float = 0.3  # weight of a shrink in what an accounted byte is worth; the first one is all that is known
     judgeable_share: float = 0.5  # a shrink says nothing when less than this share of it was not refilled since
+    attempt_share: float = 0.125  # of the calls, by which is slowed as long as it is only a guess that calls hold much
     fruitful_slow: float = 0.01  # slowing has helped when this share of the room came back
     patience: int = 3  # actions without effect before their kind is given up
     settle_s: float = 0.2  # between a shrink and its judgement: one look at the default interval
@@ -248,9 +249,18 @@ class MemoryPolicy:
         needed = max(int(above_aim / self.rss_per_accounted_byte), self._is.smallest_step_bytes)
         return min(needed, int(self._is.largest_step * reading.cache_bytes), available)
 
-    def _calls_matter(self, reading: Reading) -> bool:
-        held = reading.calls_bytes * self.rss_per_accounted_byte + reading.in_flight * self.calls.bytes_per_call
-        return self._is_worthwhile(held, reading)
+    def _slower(self, reading: Reading) -> int:
+        """To how many calls to slow now; 0 when that is not worth it.
+
+        Half as many, if calls are known to hold much.  If that is a guess, a few less, which costs little and shows it.
+        """
+        calls = min(self.cap, reading.in_flight)
+        counted = reading.calls_bytes * self.rss_per_accounted_byte
+        if self._is_worthwhile(counted, reading):
+            return calls // 2
+        if not self._is_worthwhile(counted + reading.in_flight * self.calls.bytes_per_call, reading):
+            return 0
+        return calls // 2 if self.calls.is_proven else calls - max(1, int(self._is.attempt_share * calls))
 
     def _slowed(self, reading: Reading) -> Verdict:
         if self._pressure(reading) < self.high_bytes:
@@ -262,8 +272,8 @@ class MemoryPolicy:
             return FINE
         if not self._judged(reading):
             return FINE
-        cap = min(self.cap, reading.in_flight) // 2
-        if cap < 1 or self._fruitless >= self._is.patience or not self._calls_matter(reading):
+        cap = self._slower(reading)
+        if cap < 1 or self._fruitless >= self._is.patience:
             return self._give_up(reading)
         self.cap = cap
         self.slowdowns += 1

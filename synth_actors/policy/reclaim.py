@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
-from synth_actors.policy.segments import Segment, Segments
+from synth_actors.policy.segments import Segment, Segments, in_pages
 
 SAMPLES_PER_SEGMENT: Final = 8
 SAMPLES_AT_MOST: Final = 1024
@@ -125,6 +125,7 @@ class Reclaim:
         self._target_bytes = target_bytes
         self.evicted = evicted
         self.out_of_order = 0
+        self._spares = True  # what is colder than the cut-off, as long as copying seems to be enough
 
     def steps(self) -> Iterator[int]:
         """Does the work, which may be given up after any step."""
@@ -140,10 +141,13 @@ class Reclaim:
             coldest = cut_off(samples, SLACK * wanted_bytes / live_bytes)
             segments = in_order_of_gain(tuple(index.segments), samples, coldest)
             yield (len(samples) + len(segments)) // SORTED_IN_A_STEP
+            evicted_before = len(self.evicted)
             for segment in segments:
                 if not self._is_above():
                     break
                 yield from self._empty(segment, coldest)
+            # Copied values may take more pages than they left.  A round that only copied is not done again.
+            self._spares = litter_bytes > 0 or len(self.evicted) > evicted_before
             litter_bytes = 0
         yield from self._count_out_of_order()
 
@@ -169,16 +173,17 @@ class Reclaim:
         while segment.entries:
             entry = segment.entries[-1]
             rank = rank_of(entry)
-            if coldest is not None and rank <= coldest and self._is_too_little(segment):
+            if coldest is not None and rank <= coldest and not (self._spares and self._is_enough_without(segment)):
                 self.evicted.add(rank)
                 index.evict_for_memory(entry)
             else:
                 index.move(entry)
             yield 1
 
-    def _is_too_little(self, segment: Segment) -> bool:
-        """Whether the target would be missed if the rest of the segment were copied out."""
-        return self._index.footprint_bytes - segment.dead_bytes > self._target_bytes
+    def _is_enough_without(self, segment: Segment) -> bool:
+        """Whether the target is reached, by the look of it, if all that lives in the segment is copied out."""
+        freed_bytes = segment.resident_bytes - in_pages(segment.live_bytes)
+        return self._index.footprint_bytes - freed_bytes <= self._target_bytes
 
     def _count_out_of_order(self) -> Iterator[int]:
         while self._index.settle(1):

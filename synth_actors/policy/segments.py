@@ -40,6 +40,11 @@ Allocate = Callable[[int], Memory]
 """Gives that many bytes; raises MemoryError or OSError when there are none."""
 
 
+def in_pages(size_bytes: int) -> int:
+    """So many bytes, rounded up to whole pages."""
+    return -(-size_bytes // PAGESIZE) * PAGESIZE
+
+
 class Segment:
     """A run of memory that is written once, from its start to its end, and given back as a whole."""
 
@@ -60,7 +65,7 @@ class Segment:
     @property
     def resident_bytes(self) -> int:
         """The pages that were written: those behind them have never been touched."""
-        return -(-self.written_bytes // PAGESIZE) * PAGESIZE
+        return in_pages(self.written_bytes)
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether a value of this size fits behind the others."""
@@ -174,7 +179,7 @@ class Segments:
 
     def _open(self, value_bytes: int) -> Segment:
         """A segment with room for the value, of its own if the value is larger than segments are."""
-        size_bytes = max(self.segment_bytes, -(-value_bytes // PAGESIZE) * PAGESIZE)
+        size_bytes = max(self.segment_bytes, in_pages(value_bytes))
         try:
             memory = self._allocate(size_bytes)
         except OSError as error:  # mmap says so

@@ -57,10 +57,12 @@ class Lock:
 
     def release(self, *leftovers: Path) -> None:
         """Give it back, as the last thing; the last one removes `leftovers`, which only owners need."""
-        if _flock(self._file, self.path, exclusive=True):
-            for path in (*leftovers, self.path):
-                path.unlink(missing_ok=True)
-        os.close(self._file)
+        try:
+            if _flock(self._file, self.path, exclusive=True):
+                for path in (*leftovers, self.path):
+                    path.unlink(missing_ok=True)
+        finally:  # also on a disk that became read-only
+            os.close(self._file)
 
 
 def _flock(file: int, path: Path, *, exclusive: bool) -> bool:

@@ -7,7 +7,8 @@ what cannot be written is read; what belongs to another program is not touched. 
 from __future__ import annotations
 
 import sqlite3
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,16 +58,19 @@ class Files:
         """Only the one that reads."""
         reader, self.reader = self.reader, None
         if reader is not None:
-            reader.close()
+            with suppress(sqlite3.Error):
+                reader.close()
 
     def close_writer(self) -> None:
         """Only the one that writes, and the lock."""
         writer, self.writer = self.writer, None
         lock, self.lock = self.lock, None
         if writer is not None:
-            writer.close()
+            with suppress(sqlite3.Error):  # what could not be written was told
+                writer.close()
         if lock is not None:
-            lock.release()
+            with suppress(OSError, StorageError):  # the disk became read-only: PATH-lock stays, and locks nobody out
+                lock.release()
 
 
 def open_files(path: Path, *, suspect: bool = False) -> Files:
@@ -86,8 +90,8 @@ def open_files(path: Path, *, suspect: bool = False) -> Files:
 
 
 def open_for_writing(path: Path, *, suspect: bool = False) -> Files:
-    """Both connections, or the error that keeps them from being opened."""
-    with ExitStack() as opening:
+    """Both connections, or the `StorageError` that keeps them from being opened."""
+    with _of_the_system(path), ExitStack() as opening:
         files = Files()
         opening.callback(files.close)
         files.lock = Lock(path, what=FORMAT.what, exclusive=False)
@@ -123,12 +127,13 @@ def set_aside(path: Path, *, suspect: bool = False) -> Path | None:
         MismatchError: it belongs to another program.
         ReadOnlyError: it may not be moved.
     """
-    lock = Lock(path, what=FORMAT.what, exclusive=True)
-    try:
-        kind = _kind(path, suspect=suspect)
-        return None if kind is None else _moved(path, kind)
-    finally:
-        lock.release()
+    with _of_the_system(path):
+        lock = Lock(path, what=FORMAT.what, exclusive=True)
+        try:
+            kind = _kind(path, suspect=suspect)
+            return None if kind is None else _moved(path, kind)
+        finally:
+            lock.release()
 
 
 def _kind(path: Path, *, suspect: bool) -> str | None:
@@ -152,14 +157,10 @@ def _moved(path: Path, kind: str) -> Path:
     number = 1
     while (aside := path.with_name(f"{path.name}.{kind}-{number}")).exists():
         number += 1
-    try:
-        # The database first: SQLite drops a log that stands beside no database.
-        path.rename(aside)
-        for suffix in ("wal", "shm"):
-            if beside(path, suffix).exists():
-                beside(path, suffix).rename(beside(aside, suffix))
-    except OSError as exc:
-        raise os_error(exc, FORMAT.what, path) from exc
+    path.rename(aside)  # the database first: SQLite drops a log that stands beside no database
+    for suffix in ("wal", "shm"):
+        if beside(path, suffix).exists():
+            beside(path, suffix).rename(beside(aside, suffix))
     return aside
 
 
@@ -215,6 +216,15 @@ def _open_to_read(path: Path, why: StorageError) -> Files:
         return Files(trouble=exc)
 
 
+@contextmanager
+def _of_the_system(path: Path) -> Iterator[None]:
+    """What the system itself says as a `StorageError`."""
+    try:
+        yield
+    except OSError as exc:
+        raise os_error(exc, FORMAT.what, path) from exc
+
+
 def _is_foreign(exc: StorageError) -> bool:
     return type(exc) is MismatchError  # not what is derived from it: newer, outdated, empty
 
@@ -252,10 +262,13 @@ def what_happened(exc: StorageError) -> str:
 
 def check_place(path: Path) -> str | None:
     """What the user must mend before anything is opened; None when nothing."""
-    if path.is_dir():
-        return "is a folder; name a file in it"
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}; make it, or name another path"
-    if path.exists() and not path.is_file():
-        return "is no regular file; name another path"
+    try:
+        if path.is_dir():
+            return "is a folder; name a file in it"
+        if not path.parent.is_dir():
+            return f"there is no folder {path.parent}; make it, or name another path"
+        if path.exists() and not path.is_file():
+            return "is no regular file; name another path"
+    except OSError:  # no right to look: the opening says so
+        pass
     return None

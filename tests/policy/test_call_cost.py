@@ -81,3 +81,14 @@ def test_what_an_attempt_has_shown_replaces_what_was_guessed() -> None:
     assert cost.bytes_per_call == ENGINE_BYTES_PER_CALL
     cost.measured(50 * MIB, 50)
     assert cost.bytes_per_call == MIB
+
+
+def test_three_moves_or_an_attempt_prove_it() -> None:
+    cost = CallCost(full=100)
+    for tick in range(3):
+        assert not cost.is_proven
+        cost.look(0, 100 if tick % 2 == 0 else 0, tick * 0.25)
+    assert cost.is_proven
+    cost = CallCost(full=100)
+    cost.measured(0, 5)
+    assert cost.is_proven

@@ -205,7 +205,8 @@ def test_calls_that_come_and_go_while_the_program_grows_are_not_taken_for_its_me
 def test_foreign_memory_that_came_with_the_calls_is_told_apart_by_one_attempt() -> None:
     process = Process(foreign=900 * MIB, cache=20 * MIB, demand=100)
     verdicts = process.run(60)
-    assert [type(verdict) for verdict in verdicts][:3] == [Trim, Slow, NotReclaimable]
+    assert verdicts[:2] == [Trim(), Slow(88)]
+    assert isinstance(verdicts[2], NotReclaimable)
     assert process.count(Slow) == process.count(NotReclaimable) == 1
     assert process.cap == process.full
     assert process.count(Shrink) == 0
@@ -252,7 +253,7 @@ def test_memory_of_running_calls_is_met_by_slowing_down() -> None:
 def test_slowing_down_never_ends_in_a_fast_swing() -> None:
     process = Process(foreign=100 * MIB, demand=100, per_call=5 * MIB)
     process.run(60)
-    assert process.count(Slow) <= 4
+    assert process.count(Slow) <= 5  # the first is the attempt that shows what a call holds
     slows_before = process.count(Slow)
     process.run(1800)
     assert process.count(Slow) - slows_before <= 12  # half an hour
@@ -336,6 +337,15 @@ def test_with_one_call_at_once_there_is_nothing_to_slow() -> None:
 
 def test_slowing_halves_what_runs_and_not_what_might() -> None:
     process = Process(foreign=430 * MIB, demand=10, per_call=8 * MIB)
+    assert process.run(5) == [Trim(), Slow(9), Slow(4)], "a little first, since it is a guess"
+
+
+def test_calls_that_are_known_to_hold_much_are_halved_at_once() -> None:
+    process = Process(demand=10, per_call=8 * MIB)
+    for demand in (0, 10, 0, 10):
+        process.demand = demand
+        process.run(2)
+    process.foreign = 430 * MIB
     assert process.run(1) == [Trim(), Slow(5)]
 
 
@@ -493,3 +503,30 @@ def test_others_never_keep_the_engine_from_opening() -> None:
     limit = default_limit(1000 * MIB, 100 * MIB, 50 * MIB)
     assert limit == 100 * MIB + LEAST_ROOM_BYTES
     check_limit(limit, 100 * MIB)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    container=st.integers(200, 2000),
+    neighbour=st.integers(0, 2000),
+    cache=st.integers(0, 400),
+    demand=st.integers(0, 100),
+    per_call=st.integers(0, 3),
+)
+def test_whatever_a_neighbour_takes_it_is_said_once_and_nobody_stays_throttled(
+    container: int, neighbour: int, cache: int, demand: int, per_call: int
+) -> None:
+    process = Process(
+        cache=cache * MIB,
+        demand=demand,
+        per_call=per_call * MIB,
+        container=container * MIB,
+        neighbour=neighbour * MIB,
+    )
+    process.run(120)
+    assert process.count(NotReclaimable) <= 2
+    process.neighbour = process.demand = process.cache = 0
+    process.run(600)
+    assert process.state == "ok"
+    assert process.cap == process.full
+    assert process.run(60) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Literal
 
 import pytest
@@ -173,6 +174,22 @@ def test_a_cache_of_one_segment_shrinks_too() -> None:
     shrink(index, 0.5)
     assert len(index) >= 8
     assert min(held(index)) >= 20 - len(index) - 4
+
+
+@pytest.mark.parametrize("seed", range(0, 2_000, 200))
+def test_small_caches_reach_their_target_too_though_pages_are_large_beside_their_values(seed: int) -> None:
+    for number in range(seed, seed + 200):  # 194 copied the same values for ever
+        random = Random(number)
+        max_bytes, max_entries = random.choice([10_397, random.randrange(2_000, 40_000)]), random.randrange(1, 12)
+        index = CacheIndex(max_entries=max_entries, max_bytes=max_bytes, ttl_s=None, max_entry_bytes=9_000)
+        for _ in range(random.randrange(10, 60)):
+            asked = key(random.randrange(12))
+            if not isinstance(index.lookup(asked, now=0.0), Entry) or random.random() < 0.1:
+                size = random.randrange(random.choice((20, 500, 3_000, 9_000)))
+                index.store(asked, bytes(size), now=0.0, identity="maker")
+        while index.tend(0.0, limit=5):
+            pass
+        assert shrink(index, random.choice((0.1, 0.2, 0.5))) < 20
 
 
 @pytest.mark.parametrize("policy", ["lru", "cost"])

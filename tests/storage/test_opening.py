@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from synth_actors.storage.errors import DamagedError, MismatchError, ReadOnlyError, StorageError
+from synth_actors.storage.errors import (
+    DamagedError,
+    MismatchError,
+    NewerError,
+    OutdatedError,
+    ReadOnlyError,
+    StorageError,
+)
+from synth_actors.storage.opening import check_pages, open_for_reading
 from synth_actors.storage.sqlite import Format, open_store, read_store
 from tests.storage.support import FORMAT, INSERT, child, names, numbers, stored
 
@@ -281,3 +289,23 @@ async def test_a_reserve_of_less_than_nothing_is_refused(tmp_path: Path) -> None
         async with open_store(tmp_path / "j", FORMAT, reserve_bytes=-1):
             pass
     assert names(tmp_path) == []
+
+
+async def test_an_earlier_and_a_later_format_are_told_apart(tmp_path: Path) -> None:
+    await filled(tmp_path / "j", 3)
+    for version, error in ((FORMAT.version - 1, NewerError), (FORMAT.version + 1, OutdatedError)):
+        other = replace(FORMAT, version=version)
+        with pytest.raises(error, match=f"written in format 3; this release reads format {version}"):
+            open_for_reading(tmp_path / "j", other)
+        with pytest.raises(error):
+            async with open_store(tmp_path / "j", other):
+                pass
+
+
+async def test_pages_are_checked_when_that_is_asked_for(tmp_path: Path) -> None:
+    whole = await filled(tmp_path / "j", 300)
+    with closing(open_for_reading(tmp_path / "j", FORMAT)) as connection:
+        check_pages(connection, tmp_path / "j", FORMAT)
+    (tmp_path / "j").write_bytes(whole[:8192] + b"\xff" * 4096 + whole[12288:])
+    with closing(open_for_reading(tmp_path / "j", FORMAT)) as after, pytest.raises(DamagedError, match="keep the file"):
+        check_pages(after, tmp_path / "j", FORMAT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,33 @@ async def test_a_disk_that_fails_reading_is_off_and_comes_back(
     assert "requests are answered without it, it is tried again in 30 s" in caplog.text
 
 
+async def test_a_disk_that_became_read_only_while_in_use_is_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: MockClock, broken: type[Broken], caplog: Log
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    async with open_tier(tmp_path / "c", ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
+        fill(tier, [1])
+        await tier.flush()
+        broken.failing = ("BEGIN IMMEDIATE", sqlite3.SQLITE_READONLY)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "unlink", refuse)
+            fill(tier, [2])
+            await tier.flush()
+        assert tier.statistics().state == "read_only"
+        assert await found(tier, [1, 2]) == [1]
+        await again(tier, mock_clock, 30.0)
+        assert tier.statistics().state == "read_only"
+        broken.failing = None
+        await again(tier, mock_clock, 60.0)
+        fill(tier, [3])
+        await tier.flush()
+        assert await found(tier, [1, 2, 3]) == [1, 3]
+    assert len(caplog.messages) == 1
+    assert "make it writable, or choose another path; its answers are served and no new ones kept" in caplog.text
+
+
 # -------------------------------------------------------------------------------------------------------------- rights
 
 
@@ -209,6 +237,7 @@ trio.run(main)
         (0o444, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
         (0o666, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
         (0o000, 0o777, "off []", "may not be written"),
+        (0o666, 0o000, "off []", "Permission denied"),
     ],
 )
 def test_what_may_only_be_read_is_read(file: int, folder: int, state: str, reason: str) -> None:

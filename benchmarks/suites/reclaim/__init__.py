@@ -10,7 +10,7 @@ from benchmarks.suites.reclaim.runs import Runs, Sizes
 
 AIMED_AT = 100
 """The concurrency that the aims were set for."""
-FEWEST_ENTRIES = 6000
+FEWEST_ENTRIES = 4000
 """With fewer, what the engine holds beside the cache is a large part of what is to be given up."""
 
 

@@ -74,9 +74,9 @@ class Runs:
         return Measured(value=self._beside(load).lowest_cap)
 
     def rate(self, load: Load) -> Measured:
-        """Calls a second above the mark; `bare` is the same engine before the program grew."""
+        """Calls a second above the mark, beside those before the program grew."""
         found = self._beside(load)
-        return Measured(value=found.calls_per_s_above, bare=found.calls_per_s_below)
+        return Measured(value=found.calls_per_s_above, beside={"before it grew": found.calls_per_s_below})
 
     def _lowered(self, load: Load) -> Lowered:
         return self._run(load, Lowered, "lowered", self._sizes.entries, self._sizes.ticks)
