@@ -208,9 +208,9 @@ class EngineConfig(Validated):
     `max_concurrency` generations run at once; `max_waiting` more requests wait inside, beyond that callers wait at the
     door (`on_full="wait"`) or get `OverloadedError` ("refuse").  `memory_limit_bytes` bounds the process's resident
     memory (default: the smaller of 0.8 x the container's limit, less what others hold in it, and what is resident at
-    opening + 512 MiB).  `timeout_s` is the default of `Request.timeout_s`.  A request is tried at most `max_attempts` times; `outage_patience_s` bounds
-    its wait while every endpoint is closed to it.  An answer of more than `max_response_bytes` fails.  On a normal exit
-    running requests get `drain_timeout_s` to finish.
+    opening + 512 MiB).  `timeout_s` is the default of `Request.timeout_s`.  A request is tried at most `max_attempts`
+    times; `outage_patience_s` bounds its wait while every endpoint is closed to it.  An answer of more than
+    `max_response_bytes` fails.  On a normal exit running requests get `drain_timeout_s` to finish.
     """
 
     max_concurrency: Whole = Field(default=100, ge=1, le=100_000)
