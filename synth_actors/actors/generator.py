@@ -23,6 +23,7 @@ from synth_actors.config import Price
 from synth_actors.errors import SynthActorsError, text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
+from synth_actors.policy.cache_key import key_of
 from synth_actors.policy.pricing import is_free, priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
@@ -104,7 +105,9 @@ class GeneratorActor(Worker[Generate]):
             self._router.send(Finished(attempt, result))
             taping.close(result)
             if self._ended is not None and isinstance(result, Failure):
-                self._ended(attempt.route.key, attempt.number, result.message, result.usage, free=_is_free(result))
+                self._ended(
+                    key_of(attempt.route.request), attempt.number, result.message, result.usage, free=_is_free(result)
+                )
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
@@ -121,7 +124,7 @@ class GeneratorActor(Worker[Generate]):
         if attempt.cancelled:  # before it began: nothing is sent
             return taping.cut_off(unsent=True)
         if self._log is not None:
-            await self._log.before_send(attempt.route.key, attempt.number, line.name)
+            await self._log.before_send(key_of(attempt.route.request), attempt.number, line.name)
         taping.begin()  # with a log, the time starts when the intent is written down
         schema = attempt.output.json_schema if attempt.output else None
         call = Call(
@@ -141,7 +144,7 @@ class GeneratorActor(Worker[Generate]):
         """The answer is paid: it is written down before anything else, whoever has left meanwhile."""
         limit = self._now() + WRITING_S if attempt.cancelled else inf
         with trio.CancelScope(shield=True, deadline=limit) as attempt.writing:
-            await log.received(attempt.route.key, attempt.number, answer, usage)
+            await log.received(key_of(attempt.route.request), attempt.number, answer, usage)
         if attempt.writing.cancelled_caught:
             logger.error("an answer of %s was not written down within %g s", attempt.endpoint, WRITING_S)
         attempt.writing = None

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import trio
 
-from synth_actors import AttemptLog, EngineConfig, GenerationError, OutputInvalidError, Request, open_engine
+from synth_actors import (
+    AttemptLog,
+    CacheConfig,
+    EngineConfig,
+    GenerationError,
+    OutputInvalidError,
+    Request,
+    open_engine,
+)
 from synth_actors.attempt_log import FailureLog
 from synth_actors.errors import SynthActorsError
 from synth_actors.messages import WRITING_S
@@ -62,6 +70,15 @@ async def test_it_hears_of_every_call_before_it_and_of_every_whole_answer_after_
         ("call",),
         ("received", 3, "{}", 1.0),
     ]
+    assert log.keys == {cache_key(request)}
+
+
+async def test_it_is_told_the_key_of_the_request_as_it_is_whatever_the_cache_goes_by() -> None:
+    log = Recorder()
+    request = Request(prompt="two  blanks ")
+    config = EngineConfig(cache=CacheConfig(normalise_prompts=True))
+    async with open_engine(ScriptedProvider(), config, attempt_log=log) as engine:
+        await engine.generate(request)
     assert log.keys == {cache_key(request)}
 
 
