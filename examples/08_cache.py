@@ -14,7 +14,7 @@ async def run(path: Path) -> None:
     # memory holds a tenth of it, the file all
     config = EngineConfig(cache=CacheConfig(path=path, ttl_s=None, max_entries=4, policy="cost"))
     async with open_engine(["local"], config) as engine:
-        outcomes = await engine.generate_batch(PROMPTS, max_tokens=100)
+        outcomes = await engine.generate_batch(PROMPTS, max_tokens=400)
         sources = {outcome.response.source for outcome in outcomes if outcome.response}
         snapshot = await engine.metrics()
         calls, cache = snapshot.counters.paid_calls, snapshot.cache
