@@ -79,14 +79,19 @@ def cut_off(samples: Sequence[Sample], share: float) -> Rank | None:
 def in_order_of_gain(segments: Sequence[Segment], samples: Sequence[Sample], coldest: Rank | None) -> list[Segment]:
     """Those first that give back the largest share of what they hold: dead, or not above the rank.
 
-    Segments of which there is no sample come last.
+    Of equal ones, those that give back all they hold above all, the order stays: the oldest first.  Then the objects
+    of what goes, which were made one after another, leave whole pieces of the heap free, too.  Segments of which there
+    is no sample come last.
     """
-    gains = dict.fromkeys((sample.segment for sample in samples), 0.0)
-    for sample in samples:
-        if coldest is not None and sample.rank <= coldest:
-            gains[sample.segment] += sample.stands_for_bytes
-    shares = {segment: (gain + segment.dead_bytes) / (segment.written_bytes or 1) for segment, gain in gains.items()}
-    return sorted(segments, key=lambda segment: shares.get(segment, -1.0), reverse=True)
+    gains: dict[Segment, float] = {}
+    totals: dict[Segment, float] = {}
+    for rank, bytes_, segment in samples:
+        totals[segment] = totals.get(segment, segment.dead_bytes) + bytes_
+        is_cold = coldest is not None and rank <= coldest
+        gains[segment] = gains.get(segment, segment.dead_bytes) + (bytes_ if is_cold else 0)
+    return sorted(
+        segments, key=lambda segment: gains[segment] / totals[segment] if segment in gains else -1, reverse=True
+    )
 
 
 class Evicted:

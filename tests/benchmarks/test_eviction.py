@@ -142,5 +142,5 @@ def test_the_capacity_is_a_share_of_what_comes_again() -> None:
 
 
 def test_a_finished_workload_with_a_durable_file_costs_nothing_again() -> None:
-    measured = paid_again(Load(concurrency=30))
+    measured = paid_again(Load(concurrency=3))
     assert (measured.value, measured.beside["first run"]) == (0, 30)

@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.case import Aim, Case, Load, Measured
 from benchmarks.suites.eviction.offline import belady, upper_bound
 from benchmarks.suites.eviction.replay import Saved, bounds_of, replay, with_durable_tier
-from benchmarks.suites.eviction.rerun import paid_again
+from benchmarks.suites.eviction.rerun import REQUESTS_PER_CONCURRENCY, paid_again
 from benchmarks.suites.eviction.workloads import SCENARIOS, Scenario
 
 QUESTIONS_PER_CONCURRENCY: Final = 50
@@ -37,7 +37,7 @@ class Outcomes:
 def eviction(concurrency: int) -> tuple[Case, ...]:
     """The suite; 50 questions that come again for each of the concurrency."""
     cases = tuple(case for scenario in SCENARIOS for case in cases_of(scenario))
-    again = f"{concurrency:,} requests again, from the durable tier"
+    again = f"{REQUESTS_PER_CONCURRENCY * concurrency:,} requests again, from the durable tier"
     return (*cases, Case(name=again, unit="paid calls", measure=paid_again, aim=Aim(limit=0)))
 
 

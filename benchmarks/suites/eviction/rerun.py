@@ -11,16 +11,19 @@ from benchmarks.case import Load, Measured
 from synth_actors import CacheConfig, EngineConfig, Request, open_engine
 from synth_actors.testing import ScriptedProvider
 
+REQUESTS_PER_CONCURRENCY = 10
+
 PLACES_SHARE = 10
 """One in so many answers fits into memory: the others can only come from the file."""
 
 
 def paid_again(load: Load) -> Measured:
     """The real engine and the real file: calls of the second run beside those of the first."""
+    requests = REQUESTS_PER_CONCURRENCY * load.concurrency
     with TemporaryDirectory() as folder:
         path = Path(folder, "answers.sqlite")
-        first = trio.run(paid_calls, load.concurrency, path)
-        again = trio.run(paid_calls, load.concurrency, path)
+        first = trio.run(paid_calls, requests, path)
+        again = trio.run(paid_calls, requests, path)
     return Measured(value=again, beside={"first run": first})
 
 
