@@ -153,6 +153,8 @@ class CacheActor(Decider[CacheMessage]):
         if self._enabled and mode == "use":
             answer = self._answers.find(lookup.key, self._now())
             if answer is not None:
+                if self._index.is_busy:  # many hits leave something to sort
+                    self._due = -inf
                 lookup.reply.send(answer)
                 return
         if lookup.hit_only:
