@@ -27,16 +27,16 @@ class LatencySummary:
     out_of_range: int = 0  # samples below 0 or above 1 h: counted here, in no percentile
 
 
-DurableState = Literal["open", "read_only", "off"]
+DurableState = Literal["open", "read_only", "off", "hung"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurableSnapshot:
     """The durable tier of the cache: the file at `path` as this engine met it.
 
-    `state` is "open", "read_only" (answers are served and none are kept) or "off" (neither); `reason` says why it is
-    not open, with the remedy, None when it is.  Counts are keys or rows; `queued`, `queued_bytes` and `used_bytes` are
-    what they are at the moment.
+    `state` is "open", "read_only" (answers are served and none are kept), "off" (neither) or "hung" (the disk does not
+    answer: only what is still queued is served); `reason` says why it is not open, with the remedy, None when it is.
+    Counts are keys or rows; `queued`, `queued_bytes` and `used_bytes` are what they are at the moment.
     """
 
     path: str = ""
@@ -50,7 +50,6 @@ class DurableSnapshot:
     dropped: int = 0  # answers that will never be: no room in the queue, too large, or no writing
     queued: int = 0  # answers that are not written so far
     queued_bytes: int = 0
-    expired: int = 0  # rows deleted since their time to live was over
     evicted: int = 0  # rows deleted since the file had reached max_file_bytes
     damaged_rows: int = 0  # rows whose checksum was wrong: not served, and deleted
     used_bytes: int = 0  # what rows and indices occupied in the file after the last writing; 0: none so far

@@ -1,7 +1,8 @@
 """Is a row of the durable tier still good, which rows go first, and when is a failed file tried again?
 
 Wall time ages rows, and it jumps: a row from the future is not served, and yet not deleted for that, since the clock
-may be what is wrong.  Monotonic time says when a file that failed is opened anew.
+may be what is wrong.  Nor is one deleted for its age: it only goes first when there is no room.  Monotonic time says
+when a file that failed is opened anew.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ LONGEST_PAUSE_S = 600.0
 """The pauses before a failed file is opened anew: doubled from the first to the longest."""
 MOST_ROWS_AT_ONCE = 500
 """What one transaction deletes at most beside what it writes, so that nobody waits long for its end."""
-LEAST_ROWS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """Older than the time to live by `by_s` seconds, 0 at its very end: it goes."""
+    """Older than the time to live by `by_s` seconds, 0 at its very end.
+
+    Not served, and kept until room is needed: it was paid for, and who shares the file may let it live longer.
+    """
 
     by_s: float
 
@@ -60,11 +63,6 @@ def is_use_worth_noting(used_at: float, *, now: float) -> bool:
     return not now - USE_NOTED_EVERY_S < used_at <= now
 
 
-def expired_portion(incoming_rows: int) -> int:
-    """How many expired rows a transaction deletes that writes `incoming_rows`: more than come, and not for long."""
-    return min(LEAST_ROWS_AT_ONCE + 2 * incoming_rows, MOST_ROWS_AT_ONCE)
-
-
 def excess_bytes(*, used_bytes: int, incoming_bytes: int, max_bytes: int) -> int:
     """What must go before `incoming_bytes` may come; 0 when there is room."""
     return max(0, used_bytes + incoming_bytes - max_bytes)
@@ -73,7 +71,7 @@ def excess_bytes(*, used_bytes: int, incoming_bytes: int, max_bytes: int) -> int
 def rows_to_go(candidates: Iterable[tuple[int, int]], *, excess_bytes: int) -> list[int]:
     """The ids of the first rows that together hold `excess_bytes`, at most `MOST_ROWS_AT_ONCE`.
 
-    `candidates` are (id, bytes), the least recently used first; no more of them are taken than are needed.
+    `candidates` are (id, bytes), what goes first first; no more of them are taken than are needed.
     """
     going: list[int] = []
     if excess_bytes <= 0:

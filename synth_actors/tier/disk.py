@@ -1,8 +1,8 @@
 """What becomes of a tier when its disk fails, and when is it tried again?
 
 Two threads use the file: one that reads, and one that writes and opens it anew.  `_turn` stands between them: the
-reader has it for the time of one look, the writer while it replaces connections; a reader that finds it taken does not
-wait, it answers "not there".
+reader has it for the time of one look, the writer while it replaces connections.  A reader waits for a replacement,
+which is short; it does not wait for the opening of a file that is looked through page by page, it answers "not there".
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from synth_actors.tier.rows import FORMAT
 from synth_actors.tier.statistics import State
 
 T = TypeVar("T")
+
+TURN_S = 1.0
+"""How long one of the two waits for the other: the reader for a replacement, the end for a look that may hang."""
 
 logger = logging.getLogger("synth_actors")
 
@@ -52,6 +55,7 @@ class Disk:
         self._pause: Pause | None = None
         self._opened_at: float | None = None
         self._suspect = False
+        self._is_opening = self._is_closed = False
         self._told: set[type[StorageError]] = set()
         self._inode: tuple[int, int] | None = None
 
@@ -64,7 +68,7 @@ class Disk:
         return self.state != "open" and self._pause is not None and self.now >= self._pause.over_at
 
     def open(self) -> None:
-        """Open the file for the first time.
+        """Open the file for the first time; closed again at once if `abandon` was called meanwhile.
 
         Raises:
             ConfigError: it belongs to another program.
@@ -74,17 +78,29 @@ class Disk:
                 self._adopt(open_files(self.path))
             except MismatchError as exc:
                 raise ConfigError(str(exc)) from exc
+        if self._is_closed:
+            self.close()
+
+    def abandon(self) -> None:
+        """Nobody waits any more for the opening, which may hang.  Does not wait for it either."""
+        self._is_closed = True
+        if self._turn.acquire(blocking=False):  # it was over; else it finds what was just set
+            self._files.close()
+            self._turn.release()
 
     def open_anew(self) -> None:
         """Try again; in the thread that writes."""
         if self._files.reader is not None and not self._suspect and self._opened_for_writing():
             return
         with self._turn:
-            self._files.close()
+            self._is_opening = True
             try:
+                self._files.close()
                 self._adopt(open_files(self.path, suspect=self._suspect))
             except MismatchError as exc:
                 self._fail(exc, "off")
+            finally:
+                self._is_opening = False
 
     def _opened_for_writing(self) -> bool:
         """Whether that was all there was to do: reading goes on while it is tried."""
@@ -134,10 +150,10 @@ class Disk:
 
     def read(self, ask: Callable[[sqlite3.Connection], T]) -> T | None:
         """What `ask` finds, as of one moment; None when the file cannot be read now."""
-        if not self._turn.acquire(blocking=False):
+        if self._is_opening or not self._turn.acquire(timeout=TURN_S):
             return None
         try:
-            if self._files.reader is None:
+            if self._files.reader is None or self._is_closed:
                 return None
             with translated(FORMAT.what, self.path):
                 return one_moment(self._files.reader, ask)
@@ -148,6 +164,8 @@ class Disk:
             self._files.close_reader()
             self._fail(exc, "off")
         finally:
+            if self._is_closed:  # while this look took longer than the end has waited for
+                self._files.close_reader()
             self._turn.release()
         return None
 
@@ -208,11 +226,15 @@ class Disk:
             logger.warning("%s; %s", exc, meanwhile)
 
     def close(self) -> None:
-        """Nothing is open after it."""
-        with self._turn:
+        """Nothing is open after it, unless the reader hangs: what it uses is closed when it comes back."""
+        self._is_closed = True  # first: a reader that does not see it gives up its turn in time
+        if self._turn.acquire(timeout=TURN_S):
             self._files.close()
-            self.state = "off"
-            self.reason = self.reason or f"{FORMAT.what} {self.path}: closed"
+            self._turn.release()
+        else:
+            self._files.close_writer()
+        self.state = "off"
+        self.reason = self.reason or f"{FORMAT.what} {self.path}: closed"
 
 
 def _transaction(writer: sqlite3.Connection, change: Callable[[sqlite3.Connection], T], tries: int) -> T:

@@ -7,6 +7,7 @@ what cannot be written is read; what belongs to another program is not touched. 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from synth_actors.storage.errors import (
     DamagedError,
+    LockedError,
     MismatchError,
     NewerError,
     OutdatedError,
@@ -26,6 +28,10 @@ from synth_actors.tier.rows import FORMAT
 
 BUSY_TIMEOUT_MS = 250
 """How long one attempt to read or to begin writing waits for another process."""
+OPENING_S = 5.0
+OPENING_PAUSE_S = 0.01
+"""For how long, and how often, a file is tried that another process begins in the same moment: SQLite refuses at once,
+without waiting, when two make the same fresh file a log-keeping one."""
 
 _MAGIC = b"SQLite format 3\0"
 NAMES_OF_DATA = frozenset({".csv", ".json", ".jsonl", ".md", ".parquet", ".py", ".toml", ".txt"})
@@ -91,6 +97,17 @@ def open_files(path: Path, *, suspect: bool = False) -> Files:
 
 def open_for_writing(path: Path, *, suspect: bool = False) -> Files:
     """Both connections, or the `StorageError` that keeps them from being opened."""
+    patient_until = time.monotonic() + OPENING_S
+    while True:
+        try:
+            return _opened(path, suspect=suspect)
+        except LockedError:
+            if time.monotonic() >= patient_until:
+                raise
+            time.sleep(OPENING_PAUSE_S)
+
+
+def _opened(path: Path, *, suspect: bool) -> Files:
     with _of_the_system(path), ExitStack() as opening:
         files = Files()
         opening.callback(files.close)

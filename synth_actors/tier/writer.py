@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from synth_actors.policy.durable import expired_portion
 from synth_actors.storage.errors import LockedError, StorageError
 from synth_actors.tier import writing
 from synth_actors.tier.disk import Disk
@@ -43,16 +42,20 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Portion:
-    """Rows for one transaction, and what they held in the queue."""
+    """Rows for one transaction; `posted` answers, of `size_bytes` in the queue, with those that cannot be written.
+
+    All of it is settled at once, so that answers are settled in the order in which they were posted.
+    """
 
     rows: list[Stored] = field(default_factory=list)
+    posted: int = 0
     size_bytes: int = 0
     waiting: list[threading.Event] = field(default_factory=list)
     """Of those who want to know when all that was queued before is settled."""
 
     @property
     def is_full(self) -> bool:
-        return len(self.rows) >= MOST_ROWS or self.size_bytes >= MOST_BYTES
+        return self.posted >= MOST_ROWS or self.size_bytes >= MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class TierWriter:
     """
 
     def __init__(self, disk: Disk, bounds: Bounds) -> None:
-        self.written = self.dropped = self.expired = self.evicted = 0
+        self.written = self.dropped = self.evicted = 0
         self.settled = self.settled_bytes = self.used_bytes = 0
         self._disk = disk
         self._bounds = bounds
@@ -141,9 +144,9 @@ class TierWriter:
 
     def _take(self) -> _Portion:
         """What to write next; waits for the first."""
-        portion, self._left = self._left or _Portion(), None
+        is_left, portion, self._left = self._left is not None, self._left or _Portion(), None
         try:
-            item = self._queue.get(timeout=LOCKED_PAUSE_S if portion.rows else None)
+            item = self._queue.get(timeout=LOCKED_PAUSE_S if is_left else None)
             while True:
                 if isinstance(item, threading.Event):
                     portion.waiting.append(item)
@@ -156,27 +159,22 @@ class TierWriter:
             return portion
 
     def _add(self, portion: _Portion, kept: Kept, size_bytes: int) -> None:
-        row = self._row(kept, self._bounds.wall())
-        if row is None:
-            self._settle(1, size_bytes)
-        else:
+        portion.posted += 1
+        portion.size_bytes += size_bytes
+        if (row := self._row(kept, self._bounds.wall())) is not None:
             portion.rows.append(row)
-            portion.size_bytes += size_bytes
-
-    def _settle(self, rows: int, size_bytes: int) -> None:
-        self.settled += rows
-        self.settled_bytes += size_bytes
 
     def _keep(self, portion: _Portion) -> None:
         if not self._is_settled(portion):
             self._left = portion
             return
-        self._settle(len(portion.rows), portion.size_bytes)
+        self.settled += portion.posted
+        self.settled_bytes += portion.size_bytes
         for settled in portion.waiting:
             settled.set()
 
     def _is_settled(self, portion: _Portion) -> bool:
-        """Whether `portion` is written or dropped; false when it waits for somebody else who writes."""
+        """Whether `portion` is written or dropped; false when it waits for somebody else who writes, or went astray."""
         change = _Change(portion.rows, _drain(self._uses), _drain(self._wrong), self._bounds)
         if not change:
             return True
@@ -192,12 +190,13 @@ class TierWriter:
         except StorageError:
             self.dropped += len(portion.rows)
         else:
+            if self._disk.has_gone():  # while it was written, and what was written with it
+                return False
             self._count(change)
         return True
 
     def _count(self, change: _Change) -> None:
         self.written += len(change.rows)
-        self.expired += change.expired
         self.evicted += change.evicted
         self.used_bytes = change.used_bytes
 
@@ -228,7 +227,6 @@ class _Change:
     uses: list[int]
     wrong: list[tuple[int, bytes]]
     bounds: Bounds
-    expired: int = 0
     evicted: int = 0
     used_bytes: int = 0
 
@@ -240,13 +238,10 @@ class _Change:
         bounds, now = self.bounds, self.bounds.wall()
         writing.delete_wrong(connection, self.wrong)
         writing.note_use(connection, self.uses, now=now)
-        if bounds.ttl_s is not None:
-            portion = expired_portion(len(self.rows))
-            self.expired = writing.delete_expired(connection, oldest=now - bounds.ttl_s, portion=portion)
-        incoming_bytes = sum(map(writing.size_of, self.rows))
-        self.evicted = writing.make_room(connection, incoming_bytes, now=now, max_bytes=bounds.max_file_bytes)
+        room = writing.Room(bounds.max_file_bytes, now, bounds.ttl_s)
+        self.evicted = writing.make_room(connection, sum(map(writing.size_of, self.rows)), room)
         writing.insert(connection, self.rows)
-        self.evicted += writing.make_room(connection, 0, now=now, max_bytes=bounds.max_file_bytes)  # whole pages count
+        self.evicted += writing.make_room(connection, 0, room)  # whole pages count
         self.used_bytes = writing.used_bytes(connection)
 
 

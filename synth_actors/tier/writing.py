@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 
 from synth_actors.policy.durable import MOST_ROWS_AT_ONCE, excess_bytes, rows_to_go
 from synth_actors.tier.rows import COLUMNS, INSERT, ROW_OVERHEAD_BYTES, Stored, is_right
@@ -15,8 +16,11 @@ from synth_actors.tier.rows import COLUMNS, INSERT, ROW_OVERHEAD_BYTES, Stored, 
 MOST_ROUNDS = 2
 """How often one transaction looks whether what it deleted was enough: pages that are half empty are not free."""
 
-_DELETE_EXPIRED = "DELETE FROM entry WHERE id IN (SELECT id FROM entry WHERE stored_at <= ? ORDER BY stored_at LIMIT ?)"
 _AHEAD = f"SELECT id, length(text) + {ROW_OVERHEAD_BYTES} FROM entry WHERE stored_at > ? LIMIT {MOST_ROWS_AT_ONCE}"
+_EXPIRED = (
+    f"SELECT id, length(text) + {ROW_OVERHEAD_BYTES} FROM entry WHERE stored_at <= ?"
+    f" ORDER BY stored_at LIMIT {MOST_ROWS_AT_ONCE}"
+)
 _COLDEST = f"SELECT id, length(text) + {ROW_OVERHEAD_BYTES} FROM entry ORDER BY used_at, id LIMIT {MOST_ROWS_AT_ONCE}"
 _DELETE = "DELETE FROM entry WHERE id = ?"
 _NOTE_USE = "UPDATE entry SET used_at = ? WHERE id = ?"
@@ -35,33 +39,42 @@ def used_bytes(connection: sqlite3.Connection) -> int:
     return int((pages - free) * page_bytes)
 
 
-def delete_expired(connection: sqlite3.Connection, *, oldest: float, portion: int) -> int:
-    """Delete up to `portion` rows that were stored at `oldest` (Unix seconds) or before; how many it were."""
-    return connection.execute(_DELETE_EXPIRED, (oldest, portion)).rowcount
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the file may occupy (bytes), at which wall time, and with which time to live (seconds; None: any age)."""
+
+    max_bytes: int
+    now: float
+    ttl_s: float | None
 
 
-def make_room(connection: sqlite3.Connection, incoming_bytes: int, *, now: float, max_bytes: int) -> int:
-    """Delete what was not used for longest until `incoming_bytes` fit below `max_bytes`; how many rows it were.
+def make_room(connection: sqlite3.Connection, incoming_bytes: int, room: Room) -> int:
+    """Delete rows until `incoming_bytes` fit into `room`; how many it were.
 
-    A bounded portion: after a bound was lowered it takes several transactions.
+    First those of the future, then those too old to be served, the oldest first, then the least recently used.  A
+    bounded portion: after a bound was lowered it takes several transactions.
     """
     evicted = 0
     for _ in range(MOST_ROUNDS):
-        excess = excess_bytes(used_bytes=used_bytes(connection), incoming_bytes=incoming_bytes, max_bytes=max_bytes)
+        excess = excess_bytes(
+            used_bytes=used_bytes(connection), incoming_bytes=incoming_bytes, max_bytes=room.max_bytes
+        )
         if not excess:
             break
-        connection.execute(_USED_AHEAD, (now, now))
-        going = rows_to_go(_candidates(connection, now), excess_bytes=excess)
+        connection.execute(_USED_AHEAD, (room.now, room.now))
+        going = rows_to_go(_candidates(connection, room), excess_bytes=excess)
         connection.executemany(_DELETE, [(row,) for row in going])
         evicted += len(going)
     return evicted
 
 
-def _candidates(connection: sqlite3.Connection, now: float) -> Iterator[tuple[int, int]]:
-    """Rows that no clock allows to be served, then the least recently used."""
-    ahead = connection.execute(_AHEAD, (now,)).fetchall()
-    yield from ahead
-    seen = {row for row, _ in ahead}
+def _candidates(connection: sqlite3.Connection, room: Room) -> Iterator[tuple[int, int]]:
+    """Rows in the order in which they go, each once."""
+    unserved = connection.execute(_AHEAD, (room.now,)).fetchall()
+    if room.ttl_s is not None:
+        unserved += connection.execute(_EXPIRED, (room.now - room.ttl_s,)).fetchall()
+    yield from unserved
+    seen = {row for row, _ in unserved}
     with closing(connection.execute(_COLDEST)) as coldest:  # read as far as it is needed
         yield from (each for each in coldest if each[0] not in seen)
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from synth_actors.policy.durable import (
     FIRST_PAUSE_S,
-    LEAST_ROWS_AT_ONCE,
     LONGEST_PAUSE_S,
     MOST_ROWS_AT_ONCE,
     USE_NOTED_EVERY_S,
@@ -19,7 +18,6 @@ from synth_actors.policy.durable import (
     Fresh,
     Pause,
     excess_bytes,
-    expired_portion,
     freshness,
     has_worked,
     is_use_worth_noting,
@@ -99,13 +97,6 @@ def test_what_is_too_much_goes_and_what_fits_stays(used: int, incoming: int, mos
     assert excess >= 0
     assert used - excess + incoming <= most
     assert (excess == 0) == (used + incoming <= most)
-
-
-@given(st.integers(0, 10_000))
-def test_expired_rows_go_faster_than_new_ones_come_in_bounded_portions(incoming: int) -> None:
-    portion = expired_portion(incoming)
-    assert LEAST_ROWS_AT_ONCE <= portion <= MOST_ROWS_AT_ONCE
-    assert portion > incoming or portion == MOST_ROWS_AT_ONCE
 
 
 @given(st.lists(st.tuples(st.none() | spans, spans), max_size=30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,31 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Broken(sqlite3.Connection):
+    """A connection to a disk that fails as `failing` says: SQL that begins so, with this code; `times` times."""
+
+    failing: tuple[str, int] | None = None
+    times = 0  # for ever
+
+    def execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        self.fail_at(sql)
+        return super().execute(sql, *parameters)  # type: ignore[arg-type]
+
+    def executemany(self, sql: str, *parameters: object) -> sqlite3.Cursor:
+        self.fail_at(sql)
+        return super().executemany(sql, *parameters)  # type: ignore[arg-type]
+
+    @classmethod
+    def fail_at(cls, sql: str) -> None:
+        if cls.failing is not None and sql.startswith(cls.failing[0]):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = cls.failing[1]
+            cls.times -= 1
+            if not cls.times:
+                cls.failing = None
+            raise error
 
 
 def key(n: int) -> bytes:

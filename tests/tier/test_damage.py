@@ -355,10 +355,8 @@ async def test_an_index_that_does_not_fit_its_rows_is_damage_too(tmp_path: Path,
     async with open_tier(path, ttl_s=100.0, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
         assert tier.statistics().state == "open"  # no page is out of place
         assert len(await found(tier, range(COUNT))) < COUNT
-    clock = Clock()
-    clock.now += 1000.0
-    async with open_tier(path, ttl_s=100.0, max_file_bytes=ENOUGH_BYTES, wall=clock) as tier:
-        fill(tier, range(200, 205), stored_at=clock.now)  # deletes what is expired, and cannot
+    async with open_tier(path, ttl_s=100.0, max_file_bytes=100_000, wall=Clock()) as tier:
+        fill(tier, range(200, 205))  # makes room, and cannot
         await tier.flush()
         assert tier.statistics().state == "read_only"
         await again(tier, mock_clock, 30.0)

@@ -13,8 +13,10 @@ import trio
 from trio.testing import MockClock
 
 from synth_actors.errors import ConfigError
+from synth_actors.storage.opening import read_store
 from synth_actors.tier import Found, Kept, open_tier
 from synth_actors.tier import tier as tier_module
+from synth_actors.tier.rows import FORMAT
 from tests.tier.support import (
     ENOUGH_BYTES,
     IDENTITY,
@@ -159,20 +161,52 @@ async def test_without_a_time_to_live_rows_of_the_future_are_still_not_served(tm
         assert await found(tier, [1]) == [1]
 
 
-async def test_expired_rows_are_deleted_while_others_are_written_those_of_the_future_are_not(
+async def test_an_engine_to_which_rows_are_too_old_leaves_them_to_those_who_want_them(tmp_path: Path) -> None:
+    path, clock = tmp_path / "c", Clock()
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=clock) as patient:
+        fill(patient, range(500), size=10)
+        await patient.flush()
+        clock.now += 3600.0
+        async with open_tier(path, ttl_s=3600.0, max_file_bytes=ENOUGH_BYTES, wall=clock) as hasty:
+            for n in range(1000, 1020):
+                fill(hasty, [n], stored_at=clock.now, size=10)
+                await hasty.flush()
+            assert await found(hasty, range(500), size=10) == []
+        assert await found(patient, range(500), size=10) == list(range(500))
+
+
+async def test_when_room_is_needed_the_future_goes_first_then_what_is_too_old_then_what_was_not_used(
     tmp_path: Path,
 ) -> None:
-    clock = Clock()
-    async with open_tier(tmp_path / "c", ttl_s=100.0, max_file_bytes=ENOUGH_BYTES, wall=clock) as tier:
-        fill(tier, range(1000), size=10)
-        fill(tier, [1000], stored_at=NOON + WEEK_S, size=10)
+    path, clock = tmp_path / "c", Clock()
+    ahead, old, used, fresh = range(100), range(100, 300), range(300, 400), range(400, 500)
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=clock) as tier:
+        for n in old:
+            fill(tier, [n], stored_at=NOON - 1000.0 + n)
+        fill(tier, used)
         await tier.flush()
-        clock.now += 100.0
-        for n in range(1, 21):
-            fill(tier, [-n], stored_at=clock.now, size=10)
+        clock.now += 700.0
+        fill(tier, fresh, stored_at=NOON + 100.0)
+        fill(tier, ahead, stored_at=NOON + WEEK_S)
+        await tier.flush()
+        assert await found(tier, old) == list(old)  # a use, just now: it does not save what is too old
+        await tier.flush()
+    gone: list[list[int]] = []
+    for most_bytes in (950_000, 750_000, 500_000, 300_000, 150_000):
+        async with open_tier(path, ttl_s=1000.0, max_file_bytes=most_bytes, wall=clock) as tier:
+            fill(tier, [1000], size=10)
             await tier.flush()
-            assert tier.statistics().expired == min(66 * n, 1000)  # bounded portions
-        assert rows_in(tmp_path / "c") == 21
+        keys = {row for (row,) in all_keys(path)}
+        gone.append([n for n in range(500) if key(n) not in keys])
+    for each in gone:
+        order = [*ahead, *old, *used, *fresh]
+        assert sorted(each) == each == order[: len(each)]
+    assert [len(each) for each in gone] == sorted({len(each) for each in gone})
+    assert 0 < len(gone[0]) <= 100 < len(gone[2]) < 400 < len(gone[4]) < 500
+
+
+def all_keys(path: Path) -> list[tuple[bytes]]:
+    return read_store(path, FORMAT, lambda connection: connection.execute("SELECT key FROM entry").fetchall())
 
 
 # ------------------------------------------------------------------------------------------------------------ its size

@@ -44,11 +44,16 @@ class Jump:
 
 
 @dataclass(frozen=True)
+class Flush:
+    """What was posted is in the file before anything else is asked; without one it may be anywhere."""
+
+
+@dataclass(frozen=True)
 class Reopen:
     """The run ends, and another begins."""
 
 
-Step: TypeAlias = Post | Fetch | Jump | Reopen
+Step: TypeAlias = Post | Fetch | Jump | Flush | Reopen
 
 posts = st.builds(
     Post,
@@ -61,41 +66,29 @@ fetches = st.builds(
     Fetch, st.permutations(IDENTITIES).flatmap(lambda all_of: st.integers(0, 3).map(lambda n: tuple(all_of[:n])))
 )
 jumps = st.builds(Jump, st.sampled_from([-1000, -50, -1, 1, 20, 49, 50, 1000]))
-steps = st.lists(posts | posts | fetches | jumps | st.just(Reopen()), min_size=8, max_size=40)
+steps = st.lists(posts | posts | fetches | jumps | st.just(Flush()) | st.just(Reopen()), min_size=8, max_size=40)
 
 
 @dataclass
 class Model:
-    """Rows that may have been deleted since they were expired when something was written are `doubtful`."""
-
     ttl_s: int | None
     clock: Clock
     rows: dict[tuple[int, str], Kept] = field(default_factory=dict)
-    doubtful: set[tuple[int, str]] = field(default_factory=set)
 
     def post(self, step: Post) -> Kept:
         answer = kept(step.n, identity=step.identity, stored_at=self.clock.now + step.offset_s, size=step.version * 10)
-        self.doubt()
         self.rows[step.n, step.identity] = answer
-        self.doubtful.discard((step.n, step.identity))
         return answer
 
-    def doubt(self) -> None:
-        """Something is written now."""
-        if self.ttl_s is not None:
-            self.doubtful |= {at for at, row in self.rows.items() if self.clock.now - row.stored_at >= self.ttl_s}
-
     def check(self, n: int, identities: Sequence[str], found: Found | None) -> None:
-        """The first fresh one, unless it is doubtful; nothing that is not fresh."""
+        """The first fresh one; nothing that is not fresh."""
         for identity in identities:
             row = self.rows.get((n, identity))
             if row is None or not self.is_fresh(row):
                 continue
-            if found is not None and found.kept == row:
-                age_s = self.clock.now - row.stored_at
-                assert found.remaining_s == (None if self.ttl_s is None else self.ttl_s - age_s)
-                return
-            assert (n, identity) in self.doubtful
+            age_s = self.clock.now - row.stored_at
+            assert found == Found(row, None if self.ttl_s is None else self.ttl_s - age_s)
+            return
         assert found is None
 
     def is_fresh(self, row: Kept) -> bool:
@@ -125,6 +118,7 @@ async def play_run(tier: Tier, model: Model, steps: list[Step]) -> list[Step]:
         match step:
             case Post():
                 tier.post(model.post(step))
+            case Flush():
                 await tier.flush()
             case Fetch(identities):
                 answers = await tier.fetch([key(n) for n in range(KEYS)], identities)
@@ -133,6 +127,5 @@ async def play_run(tier: Tier, model: Model, steps: list[Step]) -> list[Step]:
             case Jump(by_s):
                 model.clock.now += by_s
             case Reopen():
-                model.doubt()
                 return steps[at + 1 :]
     return []
