@@ -25,9 +25,10 @@ Examples:
 Exit status: 0 all is well, 1 the file is damaged or in use, 2 wrong input.
 """
 
-STATS_HELP = """Show what stands in FILE: answers by endpoint and model, bytes, age, dollars, how many are expired.
+STATS_HELP = """Show what stands in FILE: answers by endpoint and model, bytes, age, dollars.
 
-The time to live is that of --config (engine.cache.ttl_s), else the engine's default.
+Where ttl_s stands under [engine.cache] of --config: how many are older than that, else how many are older than an hour,
+a day and thirty days.  A time to live belongs to an engine, not to the file.
 
 \b
 Examples:
@@ -37,7 +38,7 @@ Examples:
 
 CLEAR_HELP = """Delete answers from FILE and give their room back to the disk; without an option: all of them.
 
-What is deleted is paid again when it is asked for.
+What is deleted is paid again when it is asked for.  --expired needs ttl_s under [engine.cache] of --config.
 
 \b
 Examples:
@@ -62,7 +63,7 @@ Exit status: 0 it is whole, 1 it is damaged, 2 wrong input.
 
 File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The file; else the one that --config names.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with [engine.cache].")]
-Expired = Annotated[bool, typer.Option("--expired", help="Those that are not served any more.")]
+Expired = Annotated[bool, typer.Option("--expired", help="Those older than ttl_s of --config, or of the future.")]
 OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="30s, 15m, 12h, 7d or 2w.")]
 Damaged = Annotated[bool, typer.Option("--damaged", help="Those that are not what was written.")]
 

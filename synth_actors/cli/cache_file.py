@@ -9,43 +9,49 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from synth_actors.cli.settings import load_settings
-from synth_actors.config import CacheConfig
 from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import MismatchError, ReadOnlyError
 from synth_actors.tier.survey import Everything, Older, Share, Stale, Survey, Which, Wrong, clear, survey, verify
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+AGES_S = {"an hour": 3600.0, "a day": 86_400.0, "30 days": 30 * 86_400.0}
 MOST_SHARES = 20
 LONGEST_AGE_S = 1e11
 
 
 def place_of(command: str, file: Path | None, config: Path | None) -> tuple[Path, float | None]:
-    """The file that is meant, and the time to live in seconds that holds for it.
+    """The file that is meant, and the time to live in seconds that the configuration gives, None where it gives none.
+
+    The engine's default is none that anybody has given: what it calls expired may be wanted by others.
 
     Raises:
         ConfigError: none is named, or the configuration is wrong.
     """
-    cache = CacheConfig() if config is None else load_settings(config, ()).engine.cache
-    if file is not None:
-        return file, cache.ttl_s
     if config is None:
-        raise ConfigError(f"cache {command}: give FILE, or --config with a path under [engine.cache]")
-    if cache.path is None:
+        if file is None:
+            raise ConfigError(f"cache {command}: give FILE, or --config with a path under [engine.cache]")
+        return file, None
+    cache = load_settings(config, ()).engine.cache
+    if file is None and cache.path is None:
         raise ConfigError(f"--config {config}: engine.cache.path: is not set; set it, or give FILE")
-    return Path(cache.path), cache.ttl_s
+    return file or Path(cache.path or ""), cache.ttl_s if "ttl_s" in cache.model_fields_set else None
 
 
 def which_of(*, expired: bool, older_than: str | None, damaged: bool, ttl_s: float | None) -> Which:
     """The rows that are meant.
 
     Raises:
-        ConfigError: two kinds were asked for, or an age is none.
+        ConfigError: two kinds were asked for, an age is none, or nobody says when answers expire.
     """
     if expired + damaged + (older_than is not None) > 1:
         raise ConfigError("--expired, --older-than, --damaged: give one of them")
     if older_than is not None:
         return Older(time.time() - _age_s(older_than))
     if expired:
+        if ttl_s is None:
+            raise ConfigError(
+                "--expired: no ttl_s is given; give --config with ttl_s under [engine.cache], or --older-than AGE"
+            )
         return Stale(time.time(), ttl_s)
     return Wrong() if damaged else Everything()
 
@@ -69,15 +75,17 @@ def stats_lines(path: Path, ttl_s: float | None) -> Iterator[str]:
         StorageError: it cannot be read, or is damaged.
     """
     now = time.time()
+    ages_s = AGES_S if ttl_s is None else {f"ttl_s={ttl_s:g} s": ttl_s}
     with _as_input():
-        found = survey(path, now=now, ttl_s=ttl_s)
+        found = survey(path, now=now, ages_s=tuple(ages_s.values()))
     yield f"{path}: durable cache"
     yield f"  answers    {found.rows:,}, {_size(sum(share.text_bytes for share in found.shares))} of text"
     yield f"  file       {_size(found.file_bytes)}, {_size(found.free_bytes)} of it free{_log(found)}"
     yield f"  stands for {_dollars(found.shares)} and {sum(share.tokens for share in found.shares):,} tokens"
     if found.oldest_at is not None and found.newest_at is not None:
         yield f"  stored     from {_moment(found.oldest_at, now)} to {_moment(found.newest_at, now)}"
-    yield f"  expired    {_expired(found, ttl_s)}"
+    if found.rows:
+        yield f"  {'older than' if ttl_s is None else 'expired   '} {_older(found, tuple(ages_s), ttl_s)}"
     if found.shares:
         yield "  by endpoint and model"
     for share in found.shares[:MOST_SHARES]:
@@ -133,13 +141,12 @@ def _as_input() -> Iterator[None]:
         raise ConfigError(str(exc)) from exc
 
 
-def _expired(found: Survey, ttl_s: float | None) -> str:
-    if not found.rows:
-        return "none"
+def _older(found: Survey, ages: tuple[str, ...], ttl_s: float | None) -> str:
     of_future = f"; {found.ahead:,} are of the future and not served" if found.ahead else ""
-    if ttl_s is None:
-        return f"none, ttl_s is not set{of_future}"
-    return f"{found.expired:,} ({found.expired / found.rows:.1%}) are older than ttl_s={ttl_s:g} s{of_future}"
+    shares = [f"{older:,} ({older / found.rows:.1%})" for older in found.older]
+    if ttl_s is not None:
+        return f"{shares[0]} are older than {ages[0]}{of_future}"
+    return ", ".join(f"{age}: {share}" for age, share in zip(ages, shares, strict=True)) + of_future
 
 
 def _dollars(shares: list[Share] | tuple[Share, ...]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +46,9 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What stands in a file: `shares` by falling number of rows, the rest over all rows; ages are of its own clock.
+    """What stands in a file: `shares` by falling number of rows, the rest over all rows.
 
+    `older` counts the rows that are as old as each of the ages asked for, or older, `ahead` those of the future.
     `oldest_at` and `newest_at` are Unix seconds, None without rows.  `free_bytes` are within `file_bytes`, `log_bytes`
     stand beside the file.
     """
@@ -55,7 +56,7 @@ class Survey:
     shares: tuple[Share, ...]
     oldest_at: float | None
     newest_at: float | None
-    expired: int
+    older: tuple[int, ...]
     ahead: int
     file_bytes: int
     free_bytes: int
@@ -79,7 +80,7 @@ class Stale:
     """Rows that are not served at `now` with the time to live `ttl_s`: too old, or of the future."""
 
     now: float
-    ttl_s: float | None
+    ttl_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,8 @@ class Cleared:
     not_given_back: str | None
 
 
-def survey(path: Path, *, now: float, ttl_s: float | None) -> Survey:
-    """What stands in the file at `path`; it is not changed.
+def survey(path: Path, *, now: float, ages_s: Sequence[float]) -> Survey:
+    """What stands in the file at `path`, at the wall time `now` (Unix seconds); it is not changed.
 
     Raises:
         MismatchError, ReadOnlyError: there is no cache at `path`, or it may not be read.
@@ -123,16 +124,15 @@ def survey(path: Path, *, now: float, ttl_s: float | None) -> Survey:
 
     def ask(connection: sqlite3.Connection) -> Survey:
         connection.text_factory = bytes
-        stamps = connection.execute("SELECT stored_at FROM entry")
-        verdicts = [_freshness(stamp, now, ttl_s) for (stamp,) in stamps]
+        stamps = [stamp for (stamp,) in connection.execute("SELECT stored_at FROM entry")]
         oldest_at, newest_at = connection.execute("SELECT min(stored_at), max(stored_at) FROM entry").fetchone()
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
         return Survey(
             shares=tuple(_shares(connection)),
             oldest_at=oldest_at,
             newest_at=newest_at,
-            expired=sum(isinstance(verdict, Expired) for verdict in verdicts),
-            ahead=sum(isinstance(verdict, Ahead) for verdict in verdicts),
+            older=tuple(sum(isinstance(_freshness(each, now, age_s), Expired) for each in stamps) for age_s in ages_s),
+            ahead=sum(isinstance(_freshness(each, now, None), Ahead) for each in stamps),
             file_bytes=sizes[0],
             free_bytes=_free_pages(connection) * page_bytes,
             log_bytes=sizes[1],

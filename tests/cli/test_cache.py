@@ -56,13 +56,28 @@ def test_stats_says_what_stands_in_the_file_in_units(tmp_path: Path, capsys: Cap
         r"file       \d+\.0 KiB, 0\.0 KiB of it free",
         r"stands for \$0\.1562 and 510 tokens",
         r"stored     from 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC \(2 h ago\) to .* \(8 m ahead\)",
-        r"expired    2 \(40\.0%\) are older than ttl_s=3600 s; 1 are of the future and not served",
+        r"older than an hour: 2 \(40\.0%\), a day: 0 \(0\.0%\), 30 days: 0 \(0\.0%\); 1 are of the future and not"
+        " served",
         r"haiku \(model-0\): 2 answers, 3\.1 KiB, \$0\.0469, 203 tokens",
         r"haiku \(model-2\): 1 answers, 1\.6 KiB, \$0\.0312, 102 tokens",
     ):
         assert re.search(f"^ *{expected}$", out, re.MULTILINE), expected
     assert (tmp_path / "c").read_bytes() == before
     assert names(tmp_path) == ["c"]
+
+
+def test_stats_without_a_time_to_live_shows_how_old_answers_are(tmp_path: Path, capsys: Capture) -> None:
+    day_s = 86_400.0
+    filled(tmp_path / "c", [10.0, 4000.0, 2 * day_s, 40 * day_s])
+    (tmp_path / "e.toml").write_text('[engine.cache]\npath = "c"\n')
+    for arguments in (["c"], ["--config", "e.toml"]):
+        assert cache("stats", *arguments) == 0
+        assert "  older than an hour: 3 (75.0%), a day: 2 (50.0%), 30 days: 1 (25.0%)\n" in capsys.readouterr().out
+    assert cache("clear", "c") == 0
+    capsys.readouterr()
+    assert cache("stats", "c") == 0
+    assert "older than" not in (out := capsys.readouterr().out)
+    assert "answers    0" in out
 
 
 def test_stats_of_unpriced_answers_and_of_many_models(tmp_path: Path, capsys: Capture) -> None:
@@ -82,7 +97,7 @@ def test_the_configuration_names_the_file_and_the_time_to_live(tmp_path: Path, c
     filled(tmp_path / "c", [100.0, 50.0, 10.0])
     (tmp_path / "e.toml").write_text('[engine.cache]\npath = "c"\nttl_s = 60.0\n')
     assert cache("stats", "--config", "e.toml") == 0
-    assert "1 (33.3%) are older than ttl_s=60 s" in capsys.readouterr().out
+    assert "expired    1 (33.3%) are older than ttl_s=60 s\n" in capsys.readouterr().out
     assert cache("clear", "--config", "e.toml", "--expired") == 0
     assert "c: 1 answers went, 2 are left" in capsys.readouterr().out
     assert cache("verify", "--config", "e.toml") == 0
@@ -93,7 +108,7 @@ def test_the_configuration_names_the_file_and_the_time_to_live(tmp_path: Path, c
     ("options", "left"),
     [
         ([], []),
-        (["--expired"], [2, 3]),
+        (["--expired", "--config", "hour.toml"], [2, 3]),
         (["--older-than", "3500s"], [2, 3, 4]),
         (["--older-than", "0s"], [4]),
         (["--older-than", "1.5h"], [1, 2, 3, 4]),
@@ -105,6 +120,7 @@ def test_clear_deletes_what_was_asked_for_and_gives_the_room_back(
     tmp_path: Path, capsys: Capture, options: list[str], left: list[int]
 ) -> None:
     filled(tmp_path / "c", [7200.0, 3600.0, 1000.0, 10.0, -500.0], size=50_000)
+    (tmp_path / "hour.toml").write_text("[engine.cache]\nttl_s = 3600\n")
     spoil(tmp_path / "c", 3)
     before = size_bytes(tmp_path / "c")
     assert cache("clear", "c", *options) == 0
@@ -114,7 +130,7 @@ def test_clear_deletes_what_was_asked_for_and_gives_the_room_back(
         there = {bytes(each) for (each,) in connection.execute("SELECT key FROM entry")}
     assert there == {key(n) for n in left}
     assert size_bytes(tmp_path / "c") <= before - 45_000 * (4 - len(left))
-    assert names(tmp_path) == ["c"]
+    assert names(tmp_path) == ["c", "hour.toml"]
 
 
 def test_verify_tells_wrong_rows_and_how_to_delete_them(tmp_path: Path, capsys: Capture) -> None:
@@ -186,6 +202,11 @@ def test_what_is_no_cache_is_refused_in_one_line_and_left_as_it_is(
         (["clear", "c", "--older-than", "-1h"], "--older-than '-1h': is no age"),
         (["clear", "c", "--older-than", "nand"], "--older-than 'nand': is no age"),
         (["clear", "c", "--older-than", ""], "--older-than '': is no age"),
+        (
+            ["clear", "c", "--expired"],
+            "--expired: no ttl_s is given; give --config with ttl_s under [engine.cache], or --older-than AGE",
+        ),
+        (["clear", "--expired", "--config", "path.toml"], "--expired: no ttl_s is given"),
         (["clear", "c", "--expired", "--damaged"], "--expired, --older-than, --damaged: give one of them"),
         (["stats", "--config", "nowhere.toml"], "--config nowhere.toml: cannot be read"),
         (["shrink"], "synth-actors cache --help"),
@@ -197,6 +218,7 @@ def test_wrong_wishes_are_refused_in_one_line(
 ) -> None:
     filled(tmp_path / "c", [1.0])
     (tmp_path / "none.toml").write_text("[engine.cache]\nttl_s = 60.0\n")
+    (tmp_path / "path.toml").write_text('[engine.cache]\npath = "c"\n')
     assert cache(*arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
