@@ -19,7 +19,7 @@ from sortedcontainers import SortedList
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
 from synth_actors.policy.eviction import GreedyDualSizeFrequency, LeastRecentlyUsed, Order
 from synth_actors.policy.reclaim import Evicted, Reclaim
-from synth_actors.policy.segments import Allocate, Segment, Segments
+from synth_actors.policy.segments import Allocate, Segment, Segments, touches_to_copy, touches_to_release
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -183,10 +183,8 @@ class CacheIndex:
     def expire(self, now: float, limit: int) -> int:
         """Drop at most `limit` expired entries, the longest expired first; how many were dropped."""
         dropped = 0
-        while dropped < limit and self._next_expiry is not None and self._next_expiry <= now:
-            self._remove(self._entries[self._expiries[0][1]])
+        while dropped < limit and self._drop_expired(now):
             dropped += 1
-        self.expired += dropped
         return dropped
 
     def next_expiry(self) -> float | None:
@@ -221,9 +219,12 @@ class CacheIndex:
     def tend(self, now: float, limit: int) -> bool:
         """Do work that was put off, touching at most `limit` entries; whether there is more to do at once.
 
-        First what has expired is dropped, then the shrink goes on, then segments are cleaned.
+        First what has expired is dropped, then the shrink goes on, then segments are cleaned.  A large value counts as
+        many entries, so that a turn takes no longer for it.
         """
-        left = limit - self.expire(now, limit)
+        left = limit
+        while left > 0 and (touched := self._drop_expired(now)):
+            left -= touched
         while left > 0 and (self._work is not None or self._begin_cleaning()):
             left -= self._step()
         self._order.settle(max(0, left))
@@ -271,8 +272,9 @@ class CacheIndex:
     def _empty(self, segment: Segment) -> Iterator[int]:
         self.segments.seal(segment)
         while segment.entries:
-            self.move(segment.entries[-1])
-            yield 1
+            entry = segment.entries[-1]
+            self.move(entry)
+            yield touches_to_copy(entry.value_bytes)
 
     # ------------------------------------------------------------------------------------------------ inside
 
@@ -280,6 +282,15 @@ class CacheIndex:
         if self.max_entry_bytes is not None and size_bytes > self.max_entry_bytes:
             return False
         return size_bytes + ENTRY_OVERHEAD_BYTES <= self.max_bytes and self.max_entries > 0
+
+    def _drop_expired(self, now: float) -> int:
+        """Drop the entry that expired longest ago: how many entries that touched, 0 when none has expired."""
+        if self._next_expiry is None or self._next_expiry > now:
+            return 0
+        entry = self._entries[self._expiries[0][1]]
+        self._remove(entry)
+        self.expired += 1
+        return touches_to_release(entry.value_bytes)
 
     def _found_stale(self, entry: Entry) -> Absent:
         self._remove(entry)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
-from synth_actors.policy.segments import Segment, Segments, in_pages
+from synth_actors.policy.segments import Segment, Segments, in_pages, touches_to_copy, touches_to_release
 
 SAMPLES_PER_SEGMENT: Final = 8
 SAMPLES_AT_MOST: Final = 1024
@@ -181,9 +181,10 @@ class Reclaim:
             if coldest is not None and rank <= coldest and not (self._spares and self._is_enough_without(segment)):
                 self.evicted.add(rank)
                 index.evict_for_memory(entry)
+                yield touches_to_release(entry.value_bytes)
             else:
                 index.move(entry)
-            yield 1
+                yield touches_to_copy(entry.value_bytes)
 
     def _is_enough_without(self, segment: Segment) -> bool:
         """Whether the target is reached, by the look of it, if all that lives in the segment is copied out."""

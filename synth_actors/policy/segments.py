@@ -25,6 +25,10 @@ SEGMENTS_AT_LEAST: Final = 16
 ENTRIES_PER_SEGMENT: Final = 1000
 """So that emptying a segment of tiny values is bounded, too."""
 
+COPIED_IN_A_TOUCH: Final = 2**13
+RELEASED_IN_A_TOUCH: Final = 2**16
+"""Bytes that are copied, or given back to the system, in the time in which an entry is touched: about 5 us."""
+
 DEAD_SHARE: Final = 0.2
 """The share of the written bytes that may be dead.  More saves copying, less saves memory."""
 
@@ -38,6 +42,16 @@ class Memory(Protocol):
 
 Allocate = Callable[[int], Memory]
 """Gives that many bytes; raises MemoryError or OSError when there are none."""
+
+
+def touches_to_copy(size_bytes: int) -> int:
+    """As how many entries that are touched an entry counts whose value is copied."""
+    return 1 + size_bytes // COPIED_IN_A_TOUCH
+
+
+def touches_to_release(size_bytes: int) -> int:
+    """As how many an entry counts that goes."""
+    return 1 + size_bytes // RELEASED_IN_A_TOUCH
 
 
 def in_pages(size_bytes: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, CacheIndex, Entry
 from synth_actors.policy.reclaim import Evicted, Sample, cut_off, in_order_of_gain
-from synth_actors.policy.segments import Memory, Segment
+from synth_actors.policy.segments import COPIED_IN_A_TOUCH, RELEASED_IN_A_TOUCH, Memory, Segment
 
 COUNT = 6_000
 EACH = 1_600
@@ -111,6 +111,48 @@ def test_no_turn_touches_more_entries_than_it_may(policy: Policy) -> None:
         more = index.tend(0.0, limit=20)
         assert before - len(index) <= 20
         before = len(index)
+
+
+class Counted(bytearray):
+    """Counts what is copied into it, and what is given back."""
+
+    copied_bytes = released_bytes = 0
+
+    def __setitem__(self, part: Any, data: Any) -> None:
+        Counted.copied_bytes += len(data)
+        super().__setitem__(part, data)
+
+    def close(self) -> None:
+        Counted.released_bytes += len(self)
+
+
+@pytest.mark.parametrize("each", [20_000, 300_000, 1_000_000])
+def test_of_large_values_a_turn_touches_fewer(each: int) -> None:
+    """Copying a megabyte takes as long as touching a hundred entries; giving one back, as touching some ten."""
+    count = 40_000_000 // each
+    index = CacheIndex(max_entries=count, max_bytes=10**9, ttl_s=1.0, allocate=Counted)
+    for number in range(count):
+        index.store(key(number), bytes(each), now=0.0, identity="maker")
+    lately = range(0, count, 2)
+    for number in lately:
+        index.lookup(key(number), now=0.0)
+
+    def tend_on(now: float) -> None:
+        more = True
+        while more:
+            Counted.copied_bytes = Counted.released_bytes = 0
+            more = index.tend(now, limit=100)
+            assert Counted.copied_bytes <= 100 * COPIED_IN_A_TOUCH + each
+            assert Counted.released_bytes <= 2 * 100 * RELEASED_IN_A_TOUCH  # with what was dead around them
+
+    index.begin_shrink(index.footprint_bytes // 3)
+    tend_on(0.0)
+    assert index.evicted_for_memory
+    for number in range(0, count, 3):
+        index.discard(key(number))
+    tend_on(0.0)
+    tend_on(1.0)
+    assert len(index) == 0
 
 
 def test_evictions_although_colder_entries_stay_are_counted() -> None:
