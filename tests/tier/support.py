@@ -5,12 +5,19 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
+from math import inf
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from synth_actors.storage.sqlite import read_store
 from synth_actors.tier import Kept, Tier
+from synth_actors.tier.disk import Disk
 from synth_actors.tier.rows import FORMAT
 
 IDENTITY = "anthropic|claude-haiku-5-5|https://api.example"
@@ -63,6 +70,47 @@ class Broken(sqlite3.Connection):
             if not cls.times:
                 cls.failing = None
             raise error
+
+
+class Gate:
+    """Holds up calls of a method of every `Disk` while it is closed; `reached` is set when one waits."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, method: str) -> None:
+        self.reached = threading.Event()
+        self.calls = 0
+        self._passes: float = inf
+        self._changed = threading.Condition()
+        original: Callable[..., Any] = getattr(Disk, method)
+
+        def held_up(disk: Disk, *args: Any, **options: Any) -> Any:
+            self.calls += 1
+            self._pass()
+            return original(disk, *args, **options)
+
+        patch.setattr(Disk, method, held_up)
+
+    def _pass(self) -> None:
+        with self._changed:
+            while not self._passes:
+                self.reached.set()
+                self._changed.wait()
+            self._passes -= 1
+
+    def let_through(self, calls: float) -> None:
+        """So many, and then it is closed."""
+        with self._changed:
+            self.reached.clear()
+            self._passes = calls
+            self._changed.notify_all()
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Whatever happens inside, it is open afterwards: no thread stays behind."""
+        self.let_through(0)
+        try:
+            yield
+        finally:
+            self.let_through(inf)
 
 
 def key(n: int) -> bytes:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -19,50 +16,9 @@ from synth_actors.storage.errors import LockedError
 from synth_actors.tier import Tier, open_tier, opening, writer
 from synth_actors.tier.disk import Disk
 from synth_actors.tier.opening import open_files
-from tests.tier.support import ENOUGH_BYTES, IDENTITY, NOON, Broken, Clock, fill, found, kept, key, names, rows_in
+from tests.tier.support import ENOUGH_BYTES, IDENTITY, NOON, Broken, Clock, Gate, fill, found, kept, key, names, rows_in
 
 SHORT_S = 0.02
-
-
-class Gate:
-    """Holds up calls of a method of every `Disk` while it is closed; `reached` is set when one waits."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, method: str) -> None:
-        self.reached = threading.Event()
-        self.calls = 0
-        self._passes: float = inf
-        self._changed = threading.Condition()
-        original: Callable[..., Any] = getattr(Disk, method)
-
-        def held_up(disk: Disk, *args: Any, **options: Any) -> Any:
-            self.calls += 1
-            self._pass()
-            return original(disk, *args, **options)
-
-        patch.setattr(Disk, method, held_up)
-
-    def _pass(self) -> None:
-        with self._changed:
-            while not self._passes:
-                self.reached.set()
-                self._changed.wait()
-            self._passes -= 1
-
-    def let_through(self, calls: float) -> None:
-        """So many, and then it is closed."""
-        with self._changed:
-            self.reached.clear()
-            self._passes = calls
-            self._changed.notify_all()
-
-    @contextmanager
-    def closed(self) -> Iterator[None]:
-        """Whatever happens inside, it is open afterwards: no thread stays behind."""
-        self.let_through(0)
-        try:
-            yield
-        finally:
-            self.let_through(inf)
 
 
 @pytest.fixture
