@@ -74,8 +74,9 @@ class CacheSnapshot:
     stale: int = 0
     follows: int = 0
     stored: int = 0
-    not_stored: int = 0  # refusals, answers cut at max_tokens, and those that were too large
-    too_large: int = 0  # of these: above max_entry_bytes, or larger than the whole cache
+    not_stored: int = 0  # in memory: refusals, answers cut at max_tokens, and those that were too large
+    too_large: int = 0  # of these: above max_entry_bytes, and so not written to the file either
+    no_room: int = 0  # of these: larger than all of max_bytes, or the system had no memory for it; the file may have it
     evicted_for_space: int = 0
     evicted_for_memory: int = 0
     evicted_out_of_order: int = 0  # of these: while something stayed that the policy would have let go first

@@ -34,6 +34,7 @@ from synth_actors.messages import (
     Success,
 )
 from synth_actors.policy.answers import Answers, Made
+from synth_actors.policy.cache_index import REFUSED
 from synth_actors.policy.fetches import Fetches
 from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, SingleFlight
 from synth_actors.reply import closed_error
@@ -233,7 +234,8 @@ class CacheActor(Decider[CacheMessage]):
             self._not_whole += 1
             return
         made = Made(answer, result.identity, tokens_of(usage), usage.cost_usd)
-        if self._answers.keep(route.key, made, now=now) and self._store is not None:
+        admission = self._answers.keep(route.key, made, now=now)
+        if self._store is not None and admission is not REFUSED:  # the file may have room where memory has none
             self._store.send(Keep(route.key, made))
 
     def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success, now: float) -> None:
@@ -333,8 +335,9 @@ class CacheActor(Decider[CacheMessage]):
             stale=index.stale,
             follows=self._follows,
             stored=index.stored,
-            not_stored=self._not_whole + index.refused,
+            not_stored=self._not_whole + index.refused + index.no_room,
             too_large=index.refused,
+            no_room=index.no_room,
             evicted_for_space=index.evicted_for_space,
             evicted_for_memory=index.evicted_for_memory,
             evicted_out_of_order=index.evicted_out_of_order,

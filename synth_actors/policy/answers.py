@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Set
 from typing import NamedTuple
 
-from synth_actors.policy.cache_index import REFUSED, CacheIndex, Entry
+from synth_actors.policy.cache_index import Admission, CacheIndex, Entry
 from synth_actors.policy.savings import Savings
 from synth_actors.types import Answer, StopReason
 
@@ -50,11 +50,11 @@ class Answers:
         text = self.index.value(found).decode("utf-8", "surrogatepass")
         return Answer(text=text, stop_reason=stop_reason, endpoint=endpoint, model=model)
 
-    def keep(self, key: bytes, made: Made, *, now: float, ttl_s: float | None = None) -> bool:
-        """Keep an answer for `ttl_s` seconds (None: as long as the index keeps one); False when it is too large."""
+    def keep(self, key: bytes, made: Made, *, now: float, ttl_s: float | None = None) -> Admission:
+        """Keep an answer for `ttl_s` seconds (None: as long as the index keeps one); what became of it."""
         answer = made.answer
         label = _Label(answer.stop_reason, answer.endpoint, answer.model)
-        admission = self.index.store(
+        return self.index.store(
             key,
             answer.text.encode("utf-8", "surrogatepass"),
             now=now,
@@ -64,7 +64,6 @@ class Answers:
             cost_usd=made.cost_usd,
             ttl_s=ttl_s,
         )
-        return admission is not REFUSED
 
     def __repr__(self) -> str:
         return f"<Answers {self.index!r} {self.savings!r}>"

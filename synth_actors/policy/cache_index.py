@@ -24,7 +24,7 @@ from synth_actors.policy.segments import Allocate, Segment, Segments, touches_to
 if TYPE_CHECKING:
     from collections.abc import Set
 
-__all__ = ["ENTRY_OVERHEAD_BYTES", "MISS", "REFUSED", "STALE", "STORED", "Absent", "Admission", "CacheIndex", "Entry"]
+__all__ = ["ENTRY_OVERHEAD_BYTES", "MISS", "NO_ROOM", "REFUSED", "STALE", "STORED", "Absent", "Admission", "CacheIndex", "Entry"]
 
 
 class Absent(Enum):
@@ -38,13 +38,15 @@ class Admission(Enum):
     """What became of a value that was to be stored."""
 
     STORED = "stored"
-    REFUSED = "refused"  # it is larger than a value may be, or there is no memory for it
+    REFUSED = "refused"  # it is larger than a value may be
+    NO_ROOM = "no_room"  # it is larger than the whole cache, or the system has no memory for it
 
 
 MISS: Final = Absent.MISS
 STALE: Final = Absent.STALE
 STORED: Final = Admission.STORED
 REFUSED: Final = Admission.REFUSED
+NO_ROOM: Final = Admission.NO_ROOM
 
 
 class CacheIndex:
@@ -54,8 +56,8 @@ class CacheIndex:
     pages, and what is dead between live values.
 
     The counters are plain ints that only grow.  Every lookup is one of `hits` and `misses` (`stale` are those misses
-    that found an expired entry); every value given to `store` is one of `stored` and `refused`; every stored value is
-    still there or was counted once in `replaced`, `expired`, `evicted_for_space`, `evicted_for_memory` or `discarded`.
+    that found an expired entry); every value given to `store` is one of `stored`, `refused` and `no_room`; every stored
+    value is still there or was counted once in `replaced`, `expired`, `evicted_for_space`, `evicted_for_memory` or `discarded`.
     `evicted_out_of_order` are those of `evicted_for_memory` that went although a colder entry stayed when all was done.
     """
 
@@ -77,7 +79,7 @@ class CacheIndex:
         self.ttl_s = ttl_s
         self.accounted_bytes = 0
         self.hits = self.misses = self.stale = 0
-        self.stored = self.refused = self.replaced = self.discarded = 0
+        self.stored = self.refused = self.no_room = self.replaced = self.discarded = 0
         self.expired = self.evicted_for_space = self.evicted_for_memory = self.evicted_out_of_order = 0
         self.segments = Segments(max_bytes, allocate)
         self._entries: dict[bytes, Entry]
@@ -135,15 +137,19 @@ class CacheIndex:
         """Keep `value` for `ttl_s` seconds (None: for the `ttl_s` of the index) as the most recently used entry.
 
         An older entry of the key goes in any case: the newer answer is the one to give, and where it cannot be kept
-        there is none to give.  `REFUSED` when the value is too large, or when the system has no memory for it.
+        there is none to give.  `REFUSED` when the value is larger than one may be, `NO_ROOM` when only this cache has
+        no place for it.
         """
         older = self._entries.get(key)
         if older is not None:
             self._remove(older)
             self.replaced += 1
-        if not self._fits(len(value)):
+        if self.max_entry_bytes is not None and len(value) > self.max_entry_bytes:
             self.refused += 1
             return REFUSED
+        if not self._fits(len(value)):
+            self.no_room += 1
+            return NO_ROOM
         accounted = len(value) + ENTRY_OVERHEAD_BYTES
         lifetime_s = self.ttl_s if ttl_s is None else ttl_s
         entry = Entry(key, accounted, inf if lifetime_s is None else now + lifetime_s, identity)
@@ -152,8 +158,8 @@ class CacheIndex:
         try:
             self.segments.add(entry, value)
         except MemoryError:
-            self.refused += 1
-            return REFUSED
+            self.no_room += 1
+            return NO_ROOM
         self._add(entry)
         self.stored += 1
         return STORED
@@ -279,8 +285,6 @@ class CacheIndex:
     # ------------------------------------------------------------------------------------------------ inside
 
     def _fits(self, size_bytes: int) -> bool:
-        if self.max_entry_bytes is not None and size_bytes > self.max_entry_bytes:
-            return False
         return size_bytes + ENTRY_OVERHEAD_BYTES <= self.max_bytes and self.max_entries > 0
 
     def _drop_expired(self, now: float) -> int:

@@ -177,6 +177,30 @@ async def test_what_is_too_large_for_an_entry_is_kept_nowhere_and_counted(autoju
     assert tier.rows == {}
 
 
+async def test_what_memory_has_no_room_for_is_kept_in_the_file(autojump_clock: Any, tier: SlowTier) -> None:
+    config = EngineConfig(cache=CacheConfig(path="answers.cache", max_bytes=1000))
+    provider = ScriptedProvider(lambda call: Step(text="x" * 1000))
+    async with open_engine(provider, config) as engine:
+        assert (await engine.generate(SAME)).source == "call"
+        assert (await engine.generate(SAME)).source == "cache"
+        cache = (await engine.metrics()).cache
+        assert (cache.entries, cache.durable_hits, cache.no_room, cache.too_large, cache.not_stored) == (0, 1, 2, 0, 2)
+    assert len(provider.calls) == 1
+
+
+async def test_what_the_system_has_no_memory_for_is_kept_in_the_file(
+    autojump_clock: Any, tier: SlowTier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def map_pages(size_bytes: int) -> bytearray:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("synth_actors.machine.map_pages", map_pages)
+    async with open_engine(ScriptedProvider(), CONFIG) as engine:
+        await engine.generate(SAME)
+        assert (await engine.generate(SAME)).source == "cache"
+    assert len(tier.rows) == 1
+
+
 async def test_a_loaded_answer_lives_in_memory_as_long_as_it_had_left(autojump_clock: Any, tier: SlowTier) -> None:
     await filled(tier, "same")
     tier.remaining_s = 10.0

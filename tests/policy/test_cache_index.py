@@ -13,6 +13,7 @@ from synth_actors.machine import map_pages
 from synth_actors.policy.cache_index import (
     ENTRY_OVERHEAD_BYTES,
     MISS,
+    NO_ROOM,
     REFUSED,
     STALE,
     STORED,
@@ -129,16 +130,16 @@ def test_a_value_that_fits_exactly_is_stored() -> None:
     assert index.accounted_bytes == index.max_bytes
 
 
-def test_a_value_larger_than_the_cache_is_refused_and_evicts_nobody() -> None:
+def test_a_value_larger_than_the_cache_has_no_room_and_evicts_nobody() -> None:
     index = index_of(1, max_bytes=1000)
-    assert put(index, 2, size=1002 - ENTRY_OVERHEAD_BYTES) is REFUSED
+    assert put(index, 2, size=1002 - ENTRY_OVERHEAD_BYTES) is NO_ROOM
     assert held(index) == [1]
-    assert (index.stored, index.refused, index.evicted_for_space) == (1, 1, 0)
+    assert (index.stored, index.no_room, index.evicted_for_space) == (1, 1, 0)
 
 
-def test_a_refused_value_takes_the_older_one_of_its_key_with_it() -> None:
+def test_a_value_without_room_takes_the_older_one_of_its_key_with_it() -> None:
     index = index_of(1, max_bytes=1000)
-    assert put(index, 1, size=1000) is REFUSED
+    assert put(index, 1, size=1000) is NO_ROOM
     assert (held(index), index.accounted_bytes, index.replaced) == ([], 0, 1)
 
 
@@ -149,7 +150,7 @@ def test_a_value_may_be_as_large_as_one_may_be_and_no_larger(size: int, admissio
     assert index.refused == (admission is REFUSED)
 
 
-def test_without_memory_for_it_a_value_is_refused_and_the_cache_goes_on() -> None:
+def test_without_memory_for_it_a_value_has_no_room_and_the_cache_goes_on() -> None:
     def allocate(size_bytes: int) -> bytearray:
         if allocated:
             raise OSError(12, "Cannot allocate memory")
@@ -159,9 +160,9 @@ def test_without_memory_for_it_a_value_is_refused_and_the_cache_goes_on() -> Non
     allocated: list[int] = []
     index = CacheIndex(max_entries=100, max_bytes=20_000, ttl_s=None, allocate=allocate)
     assert put(index, 1, size=4000) is STORED
-    assert put(index, 2, size=4000) is REFUSED
+    assert put(index, 2, size=4000) is NO_ROOM
     assert put(index, 3, size=50) is STORED
-    assert (held(index), index.stored, index.refused, index.accounted_bytes) == (
+    assert (held(index), index.stored, index.no_room, index.accounted_bytes) == (
         [1, 3],
         2,
         1,
@@ -169,9 +170,9 @@ def test_without_memory_for_it_a_value_is_refused_and_the_cache_goes_on() -> Non
     )
 
 
-def test_a_cache_of_no_entries_refuses_everything() -> None:
+def test_a_cache_of_no_entries_has_no_room() -> None:
     index = index_of(max_entries=0)
-    assert put(index, 1) is REFUSED
+    assert put(index, 1) is NO_ROOM
 
 
 def test_a_newer_value_replaces_the_older_one_and_its_expiry() -> None:

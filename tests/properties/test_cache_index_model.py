@@ -16,13 +16,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, MISS, REFUSED, STALE, STORED, CacheIndex, Entry
+from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, MISS, NO_ROOM, REFUSED, STALE, STORED, CacheIndex, Entry
 from synth_actors.policy.segments import DEAD_SHARE
 
 KEYS = [bytes([number]) * 16 for number in range(12)]
 IDENTITIES = ["local", "paid"]
 COUNTERS = [
-    *("hits", "misses", "stale", "stored", "refused", "replaced", "discarded", "expired"),
+    *("hits", "misses", "stale", "stored", "refused", "no_room", "replaced", "discarded", "expired"),
     *("evicted_for_space", "evicted_for_memory"),
 ]
 LARGEST = 9_000  # two pages and a bit
@@ -140,15 +140,19 @@ class CacheAgainstList(RuleBasedStateMachine):
             self.drop(older, "replaced")
         lifetime_s = self.index.ttl_s if ttl_s is None else ttl_s
         line = Line(key, value, inf if lifetime_s is None else self.now + lifetime_s, who, tokens, 0)
-        if size > LARGEST or line.size > self.index.max_bytes:
+        if size > LARGEST:
             self.counts["refused"] += 1
             assert admission is REFUSED
             return
+        if line.size > self.index.max_bytes:
+            self.counts["no_room"] += 1
+            assert admission is NO_ROOM
+            return
         while len(self.lines) >= self.index.max_entries or self.total() + line.size > self.index.max_bytes:
             self.make_room()
-        if admission is REFUSED:
+        if admission is NO_ROOM:
             assert self.memory_is_short
-            self.counts["refused"] += 1
+            self.counts["no_room"] += 1
             return
         self.use(line)
         self.lines.append(line)
