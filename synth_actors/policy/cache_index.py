@@ -24,7 +24,10 @@ from synth_actors.policy.segments import Allocate, Segment, Segments, touches_to
 if TYPE_CHECKING:
     from collections.abc import Set
 
-__all__ = ["ENTRY_OVERHEAD_BYTES", "MISS", "NO_ROOM", "REFUSED", "STALE", "STORED", "Absent", "Admission", "CacheIndex", "Entry"]
+__all__ = [
+    *("ENTRY_OVERHEAD_BYTES", "MISS", "NO_ROOM", "REFUSED", "STALE", "STORED"),
+    *("Absent", "Admission", "CacheIndex", "Entry"),
+]
 
 
 class Absent(Enum):
@@ -57,7 +60,8 @@ class CacheIndex:
 
     The counters are plain ints that only grow.  Every lookup is one of `hits` and `misses` (`stale` are those misses
     that found an expired entry); every value given to `store` is one of `stored`, `refused` and `no_room`; every stored
-    value is still there or was counted once in `replaced`, `expired`, `evicted_for_space`, `evicted_for_memory` or `discarded`.
+    value is still there or was counted once in `replaced`, `expired`, `evicted_for_space`, `evicted_for_memory` or
+    `discarded`.
     `evicted_out_of_order` are those of `evicted_for_memory` that went although a colder entry stayed when all was done.
     """
 

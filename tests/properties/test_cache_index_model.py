@@ -16,7 +16,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, MISS, NO_ROOM, REFUSED, STALE, STORED, CacheIndex, Entry
+from synth_actors.policy.cache_index import (
+    ENTRY_OVERHEAD_BYTES,
+    MISS,
+    NO_ROOM,
+    REFUSED,
+    STALE,
+    STORED,
+    CacheIndex,
+    Entry,
+)
 from synth_actors.policy.segments import DEAD_SHARE
 
 KEYS = [bytes([number]) * 16 for number in range(12)]
