@@ -25,8 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Set
 
 __all__ = [
-    *("ENTRY_OVERHEAD_BYTES", "MISS", "NO_ROOM", "REFUSED", "STALE", "STORED"),
-    *("Absent", "Admission", "CacheIndex", "Entry"),
+    "ENTRY_OVERHEAD_BYTES",
+    "MISS",
+    "NO_ROOM",
+    "REFUSED",
+    "STALE",
+    "STORED",
+    "Absent",
+    "Admission",
+    "CacheIndex",
+    "Entry",
 ]
 
 
