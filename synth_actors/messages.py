@@ -145,7 +145,8 @@ class Fetched:
 class Route:
     """Get this generated.  Exactly one `Generated` answers it, unless a `Drop` takes it back.
 
-    `calls` and `usage` are the router's, for everybody to read: what was tried so far and what it used.
+    `calls` and `usage` are the router's, for everybody to read: what was tried so far and what it used.  `log_key` is
+    the generator's: what an `AttemptLog` knows the request by from its first call on, whoever changes it meanwhile.
     """
 
     key: bytes
@@ -156,6 +157,7 @@ class Route:
     calls: int = 0
     usage: Usage = NO_USAGE
     noted: Usage = NO_USAGE  # by the attempt under way
+    log_key: bytes = b""
 
 
 @dataclass(slots=True, eq=False)

@@ -104,10 +104,9 @@ class GeneratorActor(Worker[Generate]):
             self._idle()
             self._router.send(Finished(attempt, result))
             taping.close(result)
-            if self._ended is not None and isinstance(result, Failure):
-                self._ended(
-                    key_of(attempt.route.request), attempt.number, result.message, result.usage, free=_is_free(result)
-                )
+            key = attempt.route.log_key
+            if self._ended is not None and key and isinstance(result, Failure):
+                self._ended(key, attempt.number, result.message, result.usage, free=_is_free(result))
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
@@ -120,15 +119,18 @@ class GeneratorActor(Worker[Generate]):
         super().on_stop(unread, cause)
 
     async def _attempt(self, attempt: Attempt, line: Line, taping: _Taping) -> Success | Failure:
+        route = attempt.route
+        if self._log is not None and not route.log_key:
+            route.log_key = key_of(route.request)  # the cache's own may be of another kind
         await trio.lowlevel.checkpoint_if_cancelled()
         if attempt.cancelled:  # before it began: nothing is sent
             return taping.cut_off(unsent=True)
         if self._log is not None:
-            await self._log.before_send(key_of(attempt.route.request), attempt.number, line.name)
+            await self._log.before_send(route.log_key, attempt.number, line.name)
         taping.begin()  # with a log, the time starts when the intent is written down
         schema = attempt.output.json_schema if attempt.output else None
         call = Call(
-            request=attempt.route.request,
+            request=route.request,
             json_schema=schema,
             note_usage=taping.note_usage,
             note_limits=taping.note_limits,
@@ -144,7 +146,7 @@ class GeneratorActor(Worker[Generate]):
         """The answer is paid: it is written down before anything else, whoever has left meanwhile."""
         limit = self._now() + WRITING_S if attempt.cancelled else inf
         with trio.CancelScope(shield=True, deadline=limit) as attempt.writing:
-            await log.received(key_of(attempt.route.request), attempt.number, answer, usage)
+            await log.received(attempt.route.log_key, attempt.number, answer, usage)
         if attempt.writing.cancelled_caught:
             logger.error("an answer of %s was not written down within %g s", attempt.endpoint, WRITING_S)
         attempt.writing = None

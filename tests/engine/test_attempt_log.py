@@ -82,6 +82,32 @@ async def test_it_is_told_the_key_of_the_request_as_it_is_whatever_the_cache_goe
     assert log.keys == {cache_key(request)}
 
 
+@pytest.mark.parametrize("later", [2, object()])
+@pytest.mark.parametrize("step", [Step(), Step(fault=Fault.REJECTED)])
+async def test_a_call_has_one_key_although_the_owner_of_its_extra_changes_it_meanwhile(later: Any, step: Step) -> None:
+    """An answer written down under another key than its intent would be looked for in vain, and paid again."""
+
+    class Listening(Recorder):
+        def ended(self, key: bytes, attempt: int, message: str, usage: Usage, *, free: bool) -> None:
+            self.keys.add(key)
+            self.heard.append(("ended", attempt))
+
+    def script(call: Call) -> Step:
+        call.request.extra["mode"] = later  # type: ignore[index]
+        return step
+
+    log = Listening()
+    request = Request(prompt="p", extra={"mode": 1})
+    key = cache_key(request)
+    async with open_engine(ScriptedProvider(script), attempt_log=log) as engine:
+        [outcome] = await engine.generate_batch([request])
+        assert (outcome.error is None) == (step.fault is None)
+        assert (await engine.metrics()).mailboxes["generators"].restarts == 0
+        await assert_idle(engine)
+    assert log.keys == {key}
+    assert log.heard == [("before", 1, "scripted"), ("ended", 1) if step.fault else ("received", 1, "ok", None)]
+
+
 async def test_a_failure_to_write_the_intent_fails_the_request_before_anything_is_sent() -> None:
     class Broken(Recorder):
         async def before_send(self, key: bytes, attempt: int, endpoint: str) -> None:
