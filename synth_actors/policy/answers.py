@@ -7,11 +7,15 @@ once.
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from synth_actors.policy.cache_index import Admission, CacheIndex, Entry
 from synth_actors.policy.savings import Savings
 from synth_actors.types import Answer, StopReason
+
+
+LABELS_AT_MOST: Final = 1000
+"""Many more than an engine has endpoints; a server may name its model otherwise in each answer."""
 
 
 class Made(NamedTuple):
@@ -59,11 +63,16 @@ class Answers:
             answer.text.encode("utf-8", "surrogatepass"),
             now=now,
             identity=made.identity,
-            label=self._labels.setdefault(label, label),
+            label=self._shared(label),
             tokens=made.tokens,
             cost_usd=made.cost_usd,
             ttl_s=ttl_s,
         )
+
+    def _shared(self, label: _Label) -> _Label:
+        if len(self._labels) >= LABELS_AT_MOST:
+            self._labels.clear()  # entries keep theirs
+        return self._labels.setdefault(label, label)
 
     def __repr__(self) -> str:
         return f"<Answers {self.index!r} {self.savings!r}>"
