@@ -13,7 +13,6 @@ from synth_actors.policy.cache_index import Admission, CacheIndex, Entry
 from synth_actors.policy.savings import Savings
 from synth_actors.types import Answer, StopReason
 
-
 LABELS_AT_MOST: Final = 1000
 """Many more than an engine has endpoints; a server may name its model otherwise in each answer."""
 
