@@ -29,13 +29,13 @@ WatchdogMessage = messages.Optimize | messages.SetMemoryLimit
 
 
 async def trim_in_thread() -> None:
-    """Give free pages back to the system, off the loop."""
-    await trio.to_thread.run_sync(trim_heap)
+    """Give free pages back to the system, off the loop, however many threads the program keeps busy."""
+    await trio.to_thread.run_sync(trim_heap, limiter=trio.CapacityLimiter(1))
 
 
 async def read_in_thread(container: Container) -> ContainerMemory | None:
-    """The figures of a container that is nearly full, off the loop."""
-    return await trio.to_thread.run_sync(container.read)
+    """The figures of a container that is nearly full, likewise."""
+    return await trio.to_thread.run_sync(container.read, limiter=trio.CapacityLimiter(1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -332,6 +332,20 @@ async def test_a_container_is_read_in_a_thread(tmp_path: Path) -> None:
     assert memory.room_bytes == 605 * MIB
 
 
+async def test_a_program_that_keeps_all_threads_busy_does_not_keep_the_watchdog_from_its_work(tmp_path: Path) -> None:
+    limiter = trio.to_thread.current_default_thread_limiter()
+    busy = [object() for _ in range(int(limiter.total_tokens))]
+    for each in busy:
+        limiter.acquire_on_behalf_of_nowait(each)
+    try:
+        with trio.fail_after(5.0):
+            await trim_in_thread()
+            await read_in_thread(container_of(tmp_path, 1000 * MIB, 995 * MIB, 600 * MIB))
+    finally:
+        for each in busy:
+            limiter.release_on_behalf_of(each)
+
+
 async def test_trimming_this_process_leaves_it_alive() -> None:
     await trim_in_thread()
     assert isinstance(machine.trim_heap(), bool)
