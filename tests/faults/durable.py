@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio.testing
 
 from synth_actors import CacheConfig, Engine, EngineConfig, open_engine
 from synth_actors.snapshot import DurableSnapshot
@@ -54,13 +55,19 @@ def kept_at(path: Path, *, ttl_s: float | None = None, max_concurrency: int = 20
     return EngineConfig(cache=cache, max_concurrency=max_concurrency)
 
 
-async def ask(engine: Engine, prompts: Sequence[str], *, times: int = 1) -> Run:
-    """Ask all of them, as often as that; what was paid is that of the engine so far."""
+async def ask(engine: Engine, prompts: Sequence[str], *, times: int = 1, is_settled: bool = True) -> Run:
+    """Ask all of them, as often as that; what was paid is that of the engine so far.
+
+    Each time ends when what was paid is in the file or dropped, unless the writer is held up: `is_settled=False`.
+    """
     unanswered = wrong = 0
     for _ in range(times):
         for prompt, outcome in zip(prompts, await engine.generate_batch(prompts), strict=True):
             unanswered += outcome.response is None
             wrong += outcome.response is not None and outcome.response.text != text_of(prompt)
+        await trio.testing.wait_all_tasks_blocked()  # what was paid is on its way
+        if is_settled and engine._wiring._store is not None:
+            await engine._wiring._store._tier.flush()
     snapshot = await engine.metrics()
     assert snapshot.cache.durable is not None
     return Run(snapshot.counters.paid_calls, unanswered, wrong, snapshot.cache.durable)
