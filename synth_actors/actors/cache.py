@@ -134,7 +134,7 @@ class CacheActor(Decider[CacheMessage]):
             self._due = ceil(expiry)
 
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
-        """Everybody who still waits is told that the engine has closed."""
+        """Everybody who still waits is told that the engine has closed; what was kept goes back to the system."""
         for flight in self._flights.flights():
             payer = _payer(flight)
             for lookup in flight.waiters:
@@ -146,6 +146,7 @@ class CacheActor(Decider[CacheMessage]):
         waiting: list[CacheMessage] = [*(message for message, _ in self._drops), *self._draining]
         self._drops, self._draining = [], []
         super().on_stop(waiting + unread, cause)
+        self._index.clear()  # a closed engine may be held for long, by a variable or a cycle
 
     # ------------------------------------------------------------------------------------------------ lookups
 

@@ -45,6 +45,14 @@ async def test_a_limit_of_one_s_own_is_shown() -> None:
         assert (await engine.metrics()).memory.limit_bytes == limit
 
 
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+async def test_an_engine_that_has_closed_holds_no_answers_whoever_holds_the_engine(policy: Any) -> None:
+    async with open_engine(ScriptedProvider(), EngineConfig(cache=CacheConfig(policy=policy))) as engine:
+        await engine.generate_batch([f"prompt {number}" for number in range(10)])
+        assert engine._wiring._cache.footprint_bytes > 0
+    assert engine._wiring._cache.footprint_bytes == engine._wiring._cache.pages_bytes == 0
+
+
 async def test_a_shrink_is_done_in_bounded_turns(autojump_clock: Any) -> None:
     entries = 5 * ENTRIES_PER_TURN
     async with open_engine(ScriptedProvider()) as engine:
