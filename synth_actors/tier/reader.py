@@ -60,6 +60,8 @@ class TierReader:
 
         After None, `ask` may still be under way.
         """
+        if not self.look_again():  # it was found to hang while this one waited for its turn
+            return None
         question = _Question(ask)
         self._questions.put(question)
         if not question.done.wait(self._patience_s):

@@ -86,7 +86,13 @@ class Tier:
             look.look(connection, keys, identities)
             return True
 
-        return bool(await trio.to_thread.run_sync(self._reader.ask, ask, limiter=self._one_thread))
+        is_read = await trio.to_thread.run_sync(
+            self._reader.ask,
+            ask,
+            abandon_on_cancel=True,  # it only waits: for the end of an engine that is longer than it need be
+            limiter=self._one_thread,
+        )
+        return bool(is_read)
 
     def _count(self, look: Look) -> None:
         self._hits += look.hits
@@ -145,6 +151,7 @@ class Tier:
     def statistics(self) -> TierStatistics:
         """What it has done so far, and how it is."""
         writer, disk = self._writer, self._disk
+        self._posted.settle(writer.settled)  # also when nobody asks or posts any more, nothing is held for long
         return TierStatistics(
             path=str(disk.path),
             state=self._state,

@@ -255,6 +255,31 @@ async def test_a_disk_that_hangs_again_and_again_is_asked_after_longer_pauses_an
         assert "in 30 s at the earliest" in caplog.messages[1]
 
 
+async def test_whoever_waits_for_a_disk_that_hangs_can_be_cancelled_at_once(tmp_path: Path, reading: Gate) -> None:
+    path = tmp_path / "c"
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock(), patience_s=1e6) as tier:
+        fill(tier, [1])
+        await tier.flush()
+        with reading.closed(), trio.move_on_after(SHORT_S) as scope:
+            await found(tier, [1])
+        assert scope.cancelled_caught
+        assert await found(tier, [1]) == [1]
+
+
+async def test_who_has_waited_behind_one_that_was_given_up_does_not_wait_again(tmp_path: Path, reading: Gate) -> None:
+    path = tmp_path / "c"
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock(), patience_s=SHORT_S) as tier:
+        fill(tier, [1])
+        await tier.flush()
+        with reading.closed():
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(found, tier, [1])
+            assert tier.statistics().unread == 5
+        await until_back(tier)
+        assert reading.calls == 1
+
+
 async def test_a_run_whose_disk_hangs_ends_and_what_it_used_is_closed_when_the_disk_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
