@@ -12,7 +12,8 @@ They do not when their normal forms are equal.  The same in the normal form, and
 
 What a line holds in which order, how far it is indented beyond the others, where a line ends and where a paragraph does
 is text: a list is not a sentence, and code is not what it is without its indentation.  Between Markdown's fences
-(three or more ` or ~) stands code: there only the first four count as formatting, and not the ends of its lines.
+(three or more ` or ~) stands code: there only the first four count as formatting, and not the ends of its lines,
+but for lines of nothing but white space, which are blank lines there, too.
 
 What is outside of fences and means something by white space inside a line, a table with empty columns between tabs or
 a quoted "a  b", is not told apart from what has less of it.

@@ -81,6 +81,7 @@ def test_what_is_more_than_formatting_is_kept_apart(one: str, other: str) -> Non
         ("a\u00a0b", "a b"),
         ("``` x\na b", "```  x\na b"),
         ("```\na\n```  \nb", "```\na\n```\nb"),
+        ("```\na\n \nb\n```", "```\na\n\nb\n```"),
         ("```\na\n```\nb  c", "```\na\n```\nb c"),
         ("an ```inline``` mark\na  b", "an ```inline``` mark\na b"),
         ("```inline```  mark\na  b", "```inline``` mark\na b"),  # no fence: backticks follow
