@@ -257,7 +257,7 @@ async def test_a_disk_that_hangs_again_and_again_is_asked_after_longer_pauses_an
 
 async def test_whoever_waits_for_a_disk_that_hangs_can_be_cancelled_at_once(tmp_path: Path, reading: Gate) -> None:
     path = tmp_path / "c"
-    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock(), patience_s=1e6) as tier:
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock(), patience_s=5.0) as tier:
         fill(tier, [1])
         await tier.flush()
         with reading.closed(), trio.move_on_after(SHORT_S) as scope:
