@@ -310,6 +310,20 @@ async def test_a_tier_that_takes_too_long_at_the_end_leaves_nobody_waiting(autoj
     assert trio.current_time() - 0.5 <= 10.0 + 4.0
 
 
+async def test_what_was_paid_while_the_tier_took_too_long_is_kept_at_the_end(
+    autojump_clock: Any, tier: SlowTier
+) -> None:
+    tier.delay_s = 1000.0
+    with trio.move_on_after(5.0):
+        async with trio.open_nursery() as nursery, open_engine(ScriptedProvider(), CONFIG) as engine:
+            nursery.start_soon(engine.generate, SAME)  # asked of the tier, and so is nothing else before it is answered
+            await trio.sleep(0.5)
+            assert (await engine.generate("other", cache="refresh")).source == "call"
+            assert tier.rows == {}
+            await trio.sleep_forever()
+    assert [kept.text for kept in tier.rows.values()] == ["ok"]
+
+
 async def test_a_store_that_crashes_sends_them_to_the_endpoints_and_starts_again(
     autojump_clock: Any, tier: SlowTier
 ) -> None:
