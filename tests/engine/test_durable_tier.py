@@ -122,6 +122,7 @@ async def test_large_answers_of_one_question_are_taken_in_over_several_turns(
         await engine.generate_batch(prompts)
     provider = ScriptedProvider()
     async with open_engine(provider, CONFIG) as engine:
+        began = trio.current_time()
         cache = engine._wiring._cache
         turns = []
 
@@ -136,6 +137,7 @@ async def test_large_answers_of_one_question_are_taken_in_over_several_turns(
         cache.handle, cache.wake = counted(cache.handle), counted(cache.wake)  # type: ignore[method-assign]
         outcomes = await engine.generate_batch([*prompts, *prompts])
         assert {outcome.response.source for outcome in outcomes if outcome.response} == {"cache"}
+        assert trio.current_time() - began == 2.0  # a question of one, and one of the rest
         assert sum(turns) == len(prompts)
         assert max(turns) * size <= ENTRIES_PER_TURN * COPIED_IN_A_TOUCH + size
         await assert_idle(engine)
