@@ -7,6 +7,7 @@ is stored and every waiter is told, each exactly once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from math import ceil, inf
 from typing import assert_never
@@ -18,6 +19,7 @@ from synth_actors.feed import Feed
 from synth_actors.messages import (
     NO_HIT,
     Abandoned,
+    Absent,
     AwaitFetches,
     Drop,
     DropExpired,
@@ -36,6 +38,7 @@ from synth_actors.messages import (
 from synth_actors.policy.answers import Answers, Made
 from synth_actors.policy.cache_index import REFUSED
 from synth_actors.policy.fetches import Fetches
+from synth_actors.policy.segments import touches_to_copy
 from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, SingleFlight
 from synth_actors.reply import closed_error
 from synth_actors.samples import SampleBuffer
@@ -47,7 +50,7 @@ CacheMessage = Lookup | Abandoned | Generated | Fetched | Shrink | DropExpired |
 ENTRIES_PER_TURN = 200
 """Entries dropped or moved in one turn, so that a large shrink never holds up a lookup for more than about 1 ms."""
 FETCHES_AT_ONCE = 64
-"""Keys in one question to the durable tier: its answer is handled in one turn, of about 1 ms."""
+"""Keys in one question to the durable tier: its answer is handled in one turn, of about 1 ms, if none is large."""
 
 
 class CacheActor(Decider[CacheMessage]):
@@ -75,6 +78,7 @@ class CacheActor(Decider[CacheMessage]):
         self._flights: SingleFlight[bytes, Lookup] = SingleFlight()
         self._under_way: dict[Route, Flight[bytes, Lookup]] = {}
         self._fetches: Fetches[Route] = Fetches(FETCHES_AT_ONCE)
+        self._landing: deque[tuple[Route, Loaded | Absent]] = deque()  # fetched, and not dealt with
         self._drops: list[tuple[DropExpired, int]] = []  # with how many had expired before
         self._draining: list[AwaitFetches] = []
         self._due = inf
@@ -94,7 +98,8 @@ class CacheActor(Decider[CacheMessage]):
                 self._place_back()
                 self._let_go(lookup)
             case Fetched():
-                self._fetched(message, self._now())
+                self._landing.extend(zip(message.fetch.routes, message.found, strict=True))
+                self._land_fetched(self._now())
                 self._set_due()
             case Shrink(wanted_bytes):
                 self._index.begin_shrink(wanted_bytes)
@@ -113,7 +118,9 @@ class CacheActor(Decider[CacheMessage]):
         return self._due
 
     def wake(self) -> None:
-        """Go on shrinking and cleaning; drop what has expired."""
+        """Go on landing, shrinking and cleaning; drop what has expired."""
+        if self._landing:
+            self._land_fetched(self._now())
         self._tend()
 
     def _tend(self) -> None:
@@ -126,7 +133,7 @@ class CacheActor(Decider[CacheMessage]):
     def _set_due(self) -> None:
         """Not after a lookup: it can only put the next expiry off, and the way of a hit is short."""
         expiry = self._index.next_expiry()
-        if self._index.is_busy or self._drops:
+        if self._index.is_busy or self._drops or self._landing:
             self._due = -inf
         elif expiry is None:
             self._due = inf
@@ -143,6 +150,7 @@ class CacheActor(Decider[CacheMessage]):
                     lookup.reply.fail(lambda bill=bill: closed_error("the engine", cause, bill))  # type: ignore[misc]
             self._flights.land(flight)
         self._under_way.clear()
+        self._landing.clear()
         waiting: list[CacheMessage] = [*(message for message, _ in self._drops), *self._draining]
         self._drops, self._draining = [], []
         super().on_stop(waiting + unread, cause)
@@ -280,15 +288,19 @@ class CacheActor(Decider[CacheMessage]):
         self._tell_drained()
         return withdrawn
 
-    def _fetched(self, message: Fetched, now: float) -> None:
-        routes = message.fetch.routes
-        for route, wanted, found in zip(routes, self._fetches.answered(routes), message.found, strict=True):
-            if not wanted:
+    def _land_fetched(self, now: float) -> None:
+        """Deal with what was fetched, as much of it as a turn has time for: of large answers it is a part."""
+        left = ENTRIES_PER_TURN
+        while self._landing and left > 0:
+            route, found = self._landing.popleft()
+            if not self._fetches.answered(route):
                 continue
             if isinstance(found, Loaded):
                 self._land_loaded(self._under_way.pop(route), found, now)
+                left -= touches_to_copy(len(found.made.answer.text))
             else:
                 self._route(self._under_way[route])
+                left -= 1
         self._ask_store()
         self._tell_drained()
 

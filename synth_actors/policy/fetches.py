@@ -16,13 +16,13 @@ R = TypeVar("R", bound=Hashable)
 class Fetches(Generic[R]):
     """Those who wait to be asked about and those in the question under way, in the order in which they came."""
 
-    __slots__ = ("_asked", "_largest", "_under_way", "_waiting")
+    __slots__ = ("_asked", "_largest", "_unanswered", "_waiting")
 
     def __init__(self, largest: int) -> None:
         self._largest = largest  # how many one question takes
         self._waiting: dict[R, None] = {}
         self._asked: dict[R, None] = {}
-        self._under_way = False
+        self._unanswered = 0  # of the question under way, the withdrawn included
 
     def add(self, route: R) -> None:
         """`route` is to be asked about."""
@@ -38,20 +38,21 @@ class Fetches(Generic[R]):
 
     def question(self) -> list[R]:
         """The next question, which is then under way; empty while another one is, or when nobody waits."""
-        if self._under_way or not self._waiting:
+        if self._unanswered:
             return []
         routes = list(islice(self._waiting, self._largest))
         for route in routes:
             del self._waiting[route]
             self._asked[route] = None
-        self._under_way = True
+        self._unanswered = len(routes)
         return routes
 
-    def answered(self, routes: list[R]) -> list[bool]:
-        """The question `routes` is answered: for each, whether its answer is still wanted."""
-        wanted = [route in self._asked for route in routes]
-        self._asked.clear()
-        self._under_way = False
+    def answered(self, route: R) -> bool:
+        """The answer of one `route` of the question is dealt with now: whether it is still wanted."""
+        self._unanswered -= 1
+        wanted = route in self._asked
+        if wanted:
+            del self._asked[route]
         return wanted
 
     def __contains__(self, route: object) -> bool:

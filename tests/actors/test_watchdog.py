@@ -326,6 +326,19 @@ async def test_a_watchdog_that_crashes_starts_again_and_keeps_its_figures(
     assert "crashed and starts again" in caplog.text
 
 
+async def test_what_a_shrink_gives_back_is_counted_until_nothing_goes_any_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Process(cache=480 * MIB)) as kit:
+        kit.cache.handle = kit.cache.wanted.append  # type: ignore[assignment, method-assign]  # gives up nothing at once
+        await trio.sleep(0.3)
+        for part in (60 * MIB, 4 * MIB, MIB, 0, 7 * MIB):  # the last is not of the shrink
+            kit.process.cache -= part
+            await trio.sleep(INTERVAL_S)
+        snapshot = kit.watchdog.snapshot()
+        assert (snapshot.shrinks, snapshot.released_bytes) == (1, 65 * MIB)
+
+
 async def test_a_container_is_read_in_a_thread(tmp_path: Path) -> None:
     memory = await read_in_thread(container_of(tmp_path, 1000 * MIB, 995 * MIB, 600 * MIB))
     assert memory == ContainerMemory(limit_bytes=1000 * MIB, working_set_bytes=395 * MIB)

@@ -19,6 +19,8 @@ from synth_actors import (
     Request,
     open_engine,
 )
+from synth_actors.actors.cache import ENTRIES_PER_TURN
+from synth_actors.policy.segments import COPIED_IN_A_TOUCH
 from synth_actors.testing import ScriptedProvider, Step
 from tests.engine.durable import SlowTier, in_place_of_the_file
 from tests.engine.support import assert_idle, dollar_endpoint
@@ -109,6 +111,38 @@ async def test_lookups_that_come_meanwhile_share_the_next_question(autojump_cloc
         await assert_idle(engine)
     assert provider.calls == []
     assert [len(question) for question in tier.questions] == [1, 64, 35]
+
+
+async def test_large_answers_of_one_question_are_taken_in_over_several_turns(
+    autojump_clock: Any, tier: SlowTier
+) -> None:
+    size = 200_000
+    prompts = [f"prompt {number}" for number in range(50)]
+    async with open_engine(ScriptedProvider(lambda call: Step(text="x" * size)), CONFIG) as engine:
+        await engine.generate_batch(prompts)
+    provider = ScriptedProvider()
+    async with open_engine(provider, CONFIG) as engine:
+        began = trio.current_time()
+        cache = engine._wiring._cache
+        turns = []
+
+        def counted(work: Callable[..., None]) -> Callable[..., None]:
+            def turn(*message: Any) -> None:
+                before = cache._index.stored
+                work(*message)
+                turns.append(cache._index.stored - before)
+
+            return turn
+
+        cache.handle, cache.wake = counted(cache.handle), counted(cache.wake)  # type: ignore[method-assign]
+        outcomes = await engine.generate_batch([*prompts, *prompts])
+        assert {outcome.response.source for outcome in outcomes if outcome.response} == {"cache"}
+        assert trio.current_time() - began == 2.0  # a question of one, and one of the rest
+        assert sum(turns) == len(prompts)
+        assert max(turns) * size <= ENTRIES_PER_TURN * COPIED_IN_A_TOUCH + size
+        await assert_idle(engine)
+        assert len(cache._fetches) == 0
+    assert provider.calls == []
 
 
 async def test_identical_requests_are_one_question_and_one_call(autojump_clock: Any, tier: SlowTier) -> None:
@@ -276,6 +310,20 @@ async def test_a_tier_that_takes_too_long_at_the_end_leaves_nobody_waiting(autoj
         nursery.start_soon(ask, engine)
         await trio.sleep(0.5)
     assert trio.current_time() - 0.5 <= 10.0 + 4.0
+
+
+async def test_what_was_paid_while_the_tier_took_too_long_is_kept_at_the_end(
+    autojump_clock: Any, tier: SlowTier
+) -> None:
+    tier.delay_s = 1000.0
+    with trio.move_on_after(5.0):
+        async with trio.open_nursery() as nursery, open_engine(ScriptedProvider(), CONFIG) as engine:
+            nursery.start_soon(engine.generate, SAME)  # asked of the tier, and so is nothing else before it is answered
+            await trio.sleep(0.5)
+            assert (await engine.generate("other", cache="refresh")).source == "call"
+            assert tier.rows == {}
+            await trio.sleep_forever()
+    assert [kept.text for kept in tier.rows.values()] == ["ok"]
 
 
 async def test_a_store_that_crashes_sends_them_to_the_endpoints_and_starts_again(

@@ -38,6 +38,8 @@ async def test_a_thousand_identical_requests_make_one_paid_call(autojump_clock: 
         assert {r.text for r in responses} == {"once"}
         assert len({r.request_id for r in responses}) == 1000
         assert (await engine.generate(SAME)).cached
+        cache = (await engine.metrics()).cache
+        assert (cache.hits, cache.misses, cache.follows, cache.saved_usd) == (1, 1, 999, 1000.0)
         await assert_idle(engine)
 
 

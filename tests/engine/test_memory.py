@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from synth_actors import CacheConfig, ConfigError, Endpoint, Engine, EngineConfig, machine, open_engine
+from synth_actors import CacheConfig, ConfigError, Endpoint, Engine, EngineConfig, Price, Usage, machine, open_engine
 from synth_actors.actors.cache import ENTRIES_PER_TURN
 from synth_actors.errors import GenerationError
 from synth_actors.messages import SetMemoryLimit, Shrink
@@ -43,6 +43,36 @@ async def test_a_limit_of_one_s_own_is_shown() -> None:
     limit = machine.rss_bytes() + 200 * MIB
     async with open_engine(ScriptedProvider(), EngineConfig(memory_limit_bytes=limit)) as engine:
         assert (await engine.metrics()).memory.limit_bytes == limit
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_priced", "goes"), [("lru", True, "first"), ("cost", True, "wordy"), ("cost", False, "dear")]
+)
+async def test_what_goes_when_the_cache_is_full_is_what_the_policy_says(
+    policy: Any, is_priced: bool, goes: str
+) -> None:
+    """A dear answer cost a dollar and 15 tokens, a wordy one a tenth of that and 1,010 tokens."""
+    usages = {"dear": Usage(input_tokens=10, output_tokens=5), "wordy": Usage(input_tokens=10, output_tokens=1000)}
+    usd_per_mtok = {"dear": 200_000.0, "wordy": 100.0}
+    endpoints = [
+        Endpoint(
+            provider=ScriptedProvider(lambda call, usage=usage: Step(usage=usage), name=name, identity=name),  # type: ignore[misc]
+            name=name,
+            model="m",
+            price=Price(input_usd_per_mtok=0.0, output_usd_per_mtok=usd_per_mtok[name]) if is_priced else None,
+        )
+        for name, usage in usages.items()
+    ]
+    for order in (["dear", "wordy"], ["wordy", "dear"]):
+        config = EngineConfig(cache=CacheConfig(policy=policy, max_entries=2))
+        async with open_engine(endpoints, config) as engine:
+            for name in order:
+                await engine.generate("first", endpoints=(name,))
+            await engine.generate("another", endpoints=("dear",))  # and one of them must go
+            gone = order[0] if goes == "first" else goes
+            stays = order[1] if gone == order[0] else order[0]
+            for name in (stays, gone):
+                assert (await engine.generate("first", endpoints=(name,))).cached == (name == stays)
 
 
 @pytest.mark.parametrize("policy", ["lru", "cost"])

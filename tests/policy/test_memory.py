@@ -297,6 +297,14 @@ def test_a_refill_as_fast_as_the_shrinks_is_not_taken_for_memory_that_does_not_c
     assert process.cache > 200 * MIB
 
 
+def test_a_shrink_whose_room_was_filled_again_before_anybody_looked_tells_nothing() -> None:
+    policy = MemoryPolicy(LIMIT, OPEN, 100)
+    for tick in range(20):
+        reading = Reading(rss_bytes=540 * MIB, cache_bytes=480 * MIB, now=tick * TICK_S)
+        assert isinstance(policy.decide(reading), Shrink)
+    assert policy.rss_per_accounted_byte == 1.0
+
+
 def test_what_was_not_reclaimable_is_forgotten_when_it_goes() -> None:
     process = Process(foreign=900 * MIB, cache=20 * MIB, demand=100)
     process.run(120)
