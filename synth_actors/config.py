@@ -69,7 +69,7 @@ class CacheConfig(Validated):
     until it is evicted).  What goes first when there is no room: with `policy="lru"` what was used longest ago, with
     "cost" what would save the least money for its bytes.  `path` is a file that keeps answers across runs and for
     every process that names it, up to `max_file_bytes`.  With `normalise_prompts`, requests whose texts differ only in
-    white space or Unicode form share an answer.
+    formatting (`policy.prompt_format`) share an answer.
     """
 
     enabled: Switch = True

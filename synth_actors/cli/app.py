@@ -80,7 +80,9 @@ Resume = Annotated[
 Fork = Annotated[bool, typer.Option("--fork", help="Set the journal of an earlier run aside and begin anew.")]
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file.")]
 JOB_FILE = Path("job.toml")
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML: [engine] and [[endpoints]].")]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="TOML: [engine], [engine.cache], [[endpoints]].")
+]
 
 
 PROGRAM_HELP = """Realistic synthetic records from LLMs: as many as you ask for, each valid.

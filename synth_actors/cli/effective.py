@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import inf, isinf
 from typing import Any
 
 import orjson
@@ -55,6 +56,8 @@ def _table(head: str, model: BaseModel, leave_out: frozenset[str] | set[str] = f
 
 
 def _line(name: str, value: Any) -> str:
+    if name == "ttl_s" and value is None:
+        value = inf  # what is not set is an hour; TOML has no None
     if value is None:
         return f"# {name} is not set"
     if name == "base_url":
@@ -73,6 +76,8 @@ def _value(name: str, value: Any) -> str:
         return "{" + ", ".join(_pairs(value)) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(name, each) for each in value) + "]"
+    if isinstance(value, float) and isinf(value):
+        return "inf"  # JSON has no word for it
     return orjson.dumps(value, default=str).decode()
 
 

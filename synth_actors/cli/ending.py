@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import trio
 import typer
@@ -71,7 +72,7 @@ def show_plan(prepared: Prepared, wish: Wish) -> int:
     _check_for_local(prepared)
     notes, usable = missing_keys(prepared.endpoints)
     notes += _about_earlier_runs(prepared, wish)
-    trio.run(_open_and_close, usable, prepared.config)
+    trio.run(_open_and_close, usable, _without_file(prepared.config))
     if not prepared.short:
         notes = [in_words_of_a_file(note) for note in notes]
     typer.echo(plan_text(prepared, [*prepared.notes, *notes]), err=prepared.output is None)
@@ -94,6 +95,17 @@ def _about_earlier_runs(prepared: Prepared, wish: Wish) -> Iterator[str]:
         yield "the job is complete: nothing would be asked"
     elif start.standing is not None:
         yield f"{start.standing.valid} of {prepared.making.plan.job.count} rows are made already"
+
+
+def _without_file(config: EngineConfig) -> EngineConfig:
+    """The same with a cache in memory alone: opening its file would make it.  Raises `ConfigError` for a wrong path."""
+    if config.cache.path is None:
+        return config
+    from synth_actors.tier.opening import check_place
+
+    if (wrong := check_place(Path(config.cache.path))) is not None:
+        raise ConfigError(f"cache path={str(config.cache.path)!r}: {wrong}")
+    return config.model_copy(update={"cache": config.cache.model_copy(update={"path": None})})
 
 
 async def _open_and_close(endpoints: Sequence[Endpoint], config: EngineConfig) -> None:

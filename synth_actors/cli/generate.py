@@ -22,7 +22,7 @@ from synth_actors.datasets.jobs.beginning import Wish
 from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec, usual_concurrency
 from synth_actors.datasets.jobs.journal_file import journal_of
 from synth_actors.datasets.jobs.prepared import STDOUT, Prepared, prepared_of
-from synth_actors.datasets.outputs.sinks import check_target
+from synth_actors.datasets.outputs.sinks import check_target, partial_of
 from synth_actors.datasets.row_schema import RowSchema
 from synth_actors.datasets.schema_source import load_schema
 from synth_actors.errors import ConfigError
@@ -58,6 +58,7 @@ def make_rows(flags: Flags, *, dry_run: bool) -> int:
     schema = load_schema(flags.schema, _warn)
     _check_schema(flags, schema)
     check_target(flags.output, RowSchema(schema), overwrite=True)
+    _check_cache(flags)
     with _journal(flags) as journal:
         prepared = _prepared(flags, schema, journal)
         if dry_run:
@@ -88,6 +89,18 @@ def _check_schema(flags: Flags, schema: type[BaseModel] | Mapping[str, Any]) -> 
     except ConfigError as exc:
         _, _, reason = str(exc).partition(": ")
         raise ConfigError(f"SCHEMA {flags.schema}: {reason}") from None
+
+
+def _check_cache(flags: Flags) -> None:
+    """The file of the cache may be none of those that the run writes: it would be replaced by rows."""
+    if flags.cache is None or flags.output == STDOUT:
+        return
+    output = Path(flags.output)
+    for path in (output, partial_of(output), journal_of(output), Path(flags.schema)):
+        if Path(flags.cache).absolute() == path.absolute():
+            raise ConfigError(
+                f"--cache {flags.cache}: is a file of this run itself; name another, such as answers.cache"
+            )
 
 
 @contextmanager

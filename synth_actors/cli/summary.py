@@ -13,7 +13,7 @@ from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import BudgetExceededError
 from synth_actors.policy.bottlenecks import analyze
-from synth_actors.snapshot import CacheSnapshot, LatencySummary, Snapshot
+from synth_actors.snapshot import CacheSnapshot, Snapshot
 from synth_actors.types import Usage
 
 MAX_REASONS_SHOWN = 5
@@ -117,7 +117,7 @@ def _missing(report: RowsReport, stopped_by: str) -> Iterator[str]:
 def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[tuple[str, str]]:
     report = ending.report
     failed = f", {report.failed_requests} failed" if report.failed_requests else ""
-    yield "requests", f"{report.requests}{failed}; {_latency(snapshot.latency['response'])}"
+    yield "requests", f"{report.requests}{failed}; {_answered(snapshot)}"
     endpoints = snapshot.router.endpoints.values()
     if len(endpoints) > 1 or any(each.attempts > each.successes for each in endpoints):
         yield from (("endpoint", endpoint_line(endpoint)) for endpoint in endpoints)
@@ -140,6 +140,8 @@ def _cache(cache: CacheSnapshot) -> str:
     if cache.saved_tokens:
         dollars = "" if not cache.saved_usd else f", ${cache.saved_usd:.4f}"
         text += f"; saved {cache.saved_tokens:,} tokens{dollars}"
+    if cache.durable is not None and cache.durable.stale:
+        text += f"; {cache.durable.stale} answers were there but are older than ttl_s, or of the future"
     if cache.durable is not None and cache.durable.dropped:
         text += f"; {cache.durable.dropped} answers were not written: {cache.durable.reason or 'see the log'}"
     return text
@@ -163,9 +165,11 @@ def _about_engine(snapshot: Snapshot, *, but: str) -> Iterator[tuple[str, str]]:
             yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}"
 
 
-def _latency(series: LatencySummary) -> str:
+def _answered(snapshot: Snapshot) -> str:
+    """How long calls took; what came from a cache took no time worth telling."""
+    series, cached = snapshot.latency["response"], snapshot.latency["cached_response"].count
     if not series.count:
-        return "none was answered"
+        return "all from the cache" if cached else "none was answered"
     return f"p50 {_seconds(series.p50_s)}, p95 {_seconds(series.p95_s)}, p99 {_seconds(series.p99_s)}"
 
 

@@ -145,6 +145,16 @@ def test_no_secret_is_shown() -> None:
     assert "with an API key" in text
 
 
+@pytest.mark.parametrize("written", ["inf", "60.0"])
+def test_how_long_answers_live_is_printed_as_the_file_takes_it(tmp_path: Path, written: str) -> None:
+    (tmp_path / "c.toml").write_text(f"[engine.cache]\npath = 'a.cache'\nttl_s = {written}\n")
+    settings = load_settings(tmp_path / "c.toml", ())
+    (tmp_path / "again.toml").write_text(settings_text(settings))
+    assert load_settings(tmp_path / "again.toml", ()) == settings
+    for_ever = EngineConfig(cache=CacheConfig(ttl_s=None))
+    assert "ttl_s = inf" in settings_text(Settings(engine=for_ever, endpoints=()))
+
+
 def test_a_missing_key_is_shown_and_does_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     text = settings_text(load_settings(None, ["anthropic:m"]))
