@@ -46,7 +46,7 @@ from synth_actors.door import FrontDoor
 from synth_actors.errors import ConfigError
 from synth_actors.front import Front
 from synth_actors.messages import AwaitFetches, CloseRouter, Generate
-from synth_actors.policy.answers import Answers
+from synth_actors.policy.answers import Answers, worth_in
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
 from synth_actors.policy.cache_key import key_of, normalised_key_of
@@ -154,7 +154,7 @@ class Wiring:
             max_bytes=config.max_bytes,
             ttl_s=config.ttl_s,
             policy=config.policy,
-            worth="tokens" if None in self._prices else "usd",
+            worth=worth_in(self._prices),
             max_entry_bytes=config.max_entry_bytes,
             allocate=machine.map_pages,
         )

@@ -35,7 +35,7 @@ from synth_actors.messages import (
     Shrink,
     Success,
 )
-from synth_actors.policy.answers import Answers, Made
+from synth_actors.policy.answers import Answers, Made, is_worth_keeping
 from synth_actors.policy.cache_index import REFUSED
 from synth_actors.policy.fetches import Fetches
 from synth_actors.policy.segments import touches_to_copy
@@ -239,7 +239,7 @@ class CacheActor(Decider[CacheMessage]):
         if not self._enabled or route.request.cache == "bypass":
             return
         answer, usage = result.answer, result.usage
-        if answer.stop_reason not in ("end", "stop"):
+        if not is_worth_keeping(answer):
             self._not_whole += 1
             return
         made = Made(answer, result.identity, tokens_of(usage), usage.cost_usd)

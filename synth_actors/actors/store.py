@@ -6,8 +6,8 @@ has, and what is to be kept is queued for the tier's writer, which nobody waits 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from time import time
 from typing import Any, assert_never
 
 from synth_actors.actors.actor import Worker
@@ -31,7 +31,7 @@ class StoreActor(Worker[StoreMessage]):
         cache: Mailbox[Any],
         tier: Tier,
         endpoints: Sequence[tuple[str, str]],
-        wall: Callable[[], float] = time,
+        wall: Callable[[], float] = lambda: time.time(),  # looked up each time: it is what tests and jumps change
     ) -> None:
         """`endpoints` are the identities and names of this engine's, in the order of preference."""
         super().__init__(mailbox)

@@ -6,8 +6,8 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Final, NamedTuple
+from collections.abc import Collection, Set
+from typing import Final, Literal, NamedTuple
 
 from synth_actors.policy.cache_index import Admission, CacheIndex, Entry
 from synth_actors.policy.savings import Savings
@@ -32,6 +32,16 @@ class _Label(NamedTuple):
     stop_reason: StopReason
     endpoint: str
     model: str
+
+
+def is_worth_keeping(answer: Answer) -> bool:
+    """Whether it is whole: one that was cut or refused may come out better the next time."""
+    return answer.stop_reason in ("end", "stop")
+
+
+def worth_in(prices: Collection[object | None]) -> Literal["usd", "tokens"]:
+    """What the answers of endpoints with these prices are compared by: dollars, unless one price is not known."""
+    return "tokens" if None in prices else "usd"
 
 
 class Answers:

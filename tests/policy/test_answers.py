@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from synth_actors.policy.answers import LABELS_AT_MOST, Answers, Made
+from synth_actors.config import Price
+from synth_actors.policy.answers import LABELS_AT_MOST, Answers, Made, is_worth_keeping, worth_in
 from synth_actors.policy.cache_index import NO_ROOM, REFUSED, STORED, CacheIndex
-from synth_actors.types import Answer
+from synth_actors.types import Answer, StopReason
 
 
 def answers(max_bytes: int = 10**9, max_entry_bytes: int | None = None) -> Answers:
@@ -52,3 +53,16 @@ def test_a_server_that_names_its_model_otherwise_each_time_fills_no_memory() -> 
     assert [found.model for number in range(10) if (found := kept.find(key(number), now=0.0))] == [
         f"model of request {number}" for number in range(3 * LABELS_AT_MOST - 10, 3 * LABELS_AT_MOST)
     ]
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "kept"), [("end", True), ("stop", True), ("max_tokens", False), ("refusal", False)]
+)
+def test_only_whole_answers_are_worth_keeping(stop_reason: StopReason, kept: bool) -> None:
+    assert is_worth_keeping(Answer(text="t", stop_reason=stop_reason, endpoint="e", model="m")) is kept
+
+
+def test_answers_are_compared_by_dollars_unless_a_price_is_not_known() -> None:
+    price = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
+    assert worth_in([price, price]) == "usd"
+    assert worth_in([price, None]) == "tokens"
