@@ -5,6 +5,7 @@ The command `cache` with its three parts; heavy imports are made inside, so that
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,11 +39,13 @@ Examples:
 
 CLEAR_HELP = """Delete answers from FILE and give their room back to the disk; without an option: all of them.
 
-What is deleted is paid again when it is asked for.  --expired needs ttl_s under [engine.cache] of --config.
+What is deleted is paid again when it is asked for.  On a terminal it is asked for confirmation first; elsewhere, as in
+a script, or with --yes, it is not.  --expired needs ttl_s under [engine.cache] of --config.
 
 \b
 Examples:
   synth-actors cache clear answers.cache                       all answers
+  synth-actors cache clear answers.cache --dry-run             only says what would go
   synth-actors cache clear answers.cache --older-than 12h      30s, 15m, 12h, 7d, 2w
   synth-actors cache clear --config engine.toml --expired      older than engine.cache.ttl_s, or of the future
   synth-actors cache clear answers.cache --damaged             rows that `verify` counts
@@ -61,10 +64,14 @@ Examples:
 Exit status: 0 it is whole, 1 it is damaged, 2 wrong input.
 """
 
-File = Annotated[Path | None, typer.Argument(metavar="FILE", help="The file; else the one that --config names.")]
+File = Annotated[
+    Path | None, typer.Argument(metavar="FILE", readable=False, help="The file; else the one that --config names.")
+]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML with [engine.cache].")]
 Expired = Annotated[bool, typer.Option("--expired", help="Those older than ttl_s of --config, or of the future.")]
 OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="30s, 15m, 12h, 7d or 2w.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go; nothing is changed.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask on a terminal.")]
 Damaged = Annotated[bool, typer.Option("--damaged", help="Those that are not what was written.")]
 
 cache = typer.Typer(help=CACHE_HELP, rich_markup_mode=None)
@@ -91,14 +98,25 @@ def clear(
     expired: Expired = False,
     older_than: OlderThan = None,
     damaged: Damaged = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
     config: Config = None,
-) -> None:
-    """Delete answers."""
-    from synth_actors.cli.cache_file import cleared_lines, place_of, which_of
+) -> int:
+    """Delete answers; 1 when somebody said no."""
+    from synth_actors.cli.cache_file import cleared_lines, doomed, place_of, which_of
 
     path, ttl_s = place_of("clear", file, config)
     which = which_of(expired=expired, older_than=older_than, damaged=damaged, ttl_s=ttl_s)
+    if dry_run:
+        typer.echo(doomed(path, which)[1])
+        return 0
+    if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+        count, line = doomed(path, which)
+        if count and not typer.confirm(f"{line}. Delete?", err=True):
+            typer.echo(f"{path}: nothing went", err=True)
+            return 1
     typer.echo("\n".join(cleared_lines(path, which)))
+    return 0
 
 
 @cache.command(help=VERIFY_HELP)

@@ -11,7 +11,8 @@ from pathlib import Path
 from synth_actors.cli.settings import load_settings
 from synth_actors.errors import ConfigError
 from synth_actors.storage.errors import MismatchError, ReadOnlyError
-from synth_actors.tier.survey import Everything, Older, Share, Stale, Survey, Which, Wrong, clear, survey, verify
+from synth_actors.tier.clearing import Everything, Older, Stale, Which, Worth, Wrong, clear, would_go
+from synth_actors.tier.survey import Share, Survey, survey, verify
 
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 AGES_S = {"an hour": 3600.0, "a day": 86_400.0, "30 days": 30 * 86_400.0}
@@ -34,7 +35,9 @@ def place_of(command: str, file: Path | None, config: Path | None) -> tuple[Path
     cache = load_settings(config, ()).engine.cache
     if file is None and cache.path is None:
         raise ConfigError(f"--config {config}: engine.cache.path: is not set; set it, or give FILE")
-    return file or Path(cache.path or ""), cache.ttl_s if "ttl_s" in cache.model_fields_set else None
+    if "\0" in (named := str(file or cache.path)):
+        raise ConfigError(f"--config {config}: engine.cache.path={named!r}: has a NUL byte in it; name a file")
+    return Path(named), cache.ttl_s if "ttl_s" in cache.model_fields_set else None
 
 
 def which_of(*, expired: bool, older_than: str | None, damaged: bool, ttl_s: float | None) -> Which:
@@ -75,7 +78,7 @@ def stats_lines(path: Path, ttl_s: float | None) -> Iterator[str]:
         StorageError: it cannot be read, or is damaged.
     """
     now = time.time()
-    ages_s = AGES_S if ttl_s is None else {f"ttl_s={ttl_s:g} s": ttl_s}
+    ages_s = AGES_S if ttl_s is None else {f"ttl_s={ttl_s:g}": ttl_s}
     with _as_input():
         found = survey(path, now=now, ages_s=tuple(ages_s.values()))
     yield f"{path}: durable cache"
@@ -87,11 +90,11 @@ def stats_lines(path: Path, ttl_s: float | None) -> Iterator[str]:
     if found.rows:
         yield f"  {'older than' if ttl_s is None else 'expired   '} {_older(found, tuple(ages_s), ttl_s)}"
     if found.shares:
-        yield "  by endpoint and model"
+        yield "  by endpoint (model) and identity"
     for share in found.shares[:MOST_SHARES]:
         name = f"{share.endpoint} ({share.model})" if share.model else share.endpoint
-        text = f"{share.rows:,} answers, {_size(share.text_bytes)}, {_dollars([share])}, {share.tokens:,} tokens"
-        yield f"    {name}: {text}"
+        text = f"{_answers(share.rows)}, {_size(share.text_bytes)}, {_dollars([share])}, {share.tokens:,} tokens"
+        yield f"    {name} {share.identity}: {text}"
     if (more := len(found.shares) - MOST_SHARES) > 0:
         yield f"    and {more} more"
 
@@ -100,16 +103,29 @@ def cleared_lines(path: Path, which: Which) -> Iterator[str]:
     """Delete these rows, and say what went.
 
     Raises:
-        ConfigError: there is no cache there.
-        StorageError: it cannot be written, or is damaged.
+        ConfigError: there is no cache there, or it may not be written.
+        StorageError: it is damaged, has no room, or others keep it locked.
     """
     with _as_input():
-        gone = clear(path, which)
-    yield f"{path}: {gone.rows:,} answers went, {gone.left:,} are left"
-    yield f"  stood for  ${gone.cost_usd:.4f} and {gone.tokens:,} tokens"
-    yield f"  file       {_size(gone.before_bytes)} before, {_size(gone.after_bytes)} now"
-    if gone.not_given_back is not None:
-        yield f"  free room  stays in the file: {gone.not_given_back}"
+        cleared = clear(path, which)
+    yield f"{path}: {_answers(cleared.gone.rows)} went, {cleared.left:,} are left"
+    yield f"  stood for  {_worth(cleared.gone)}"
+    yield f"  file       {_size(cleared.before_bytes)} before, {_size(cleared.after_bytes)} now"
+    if cleared.not_given_back is not None:
+        yield f"  free room  stays in the file: {cleared.not_given_back}"
+
+
+def doomed(path: Path, which: Which) -> tuple[int, str]:
+    """How many rows `clear` would delete, and a line that says so; nothing is changed.
+
+    Raises:
+        ConfigError: there is no cache there, or it may not be read.
+        StorageError: it is damaged.
+    """
+    with _as_input():
+        worth, left = would_go(path, which)
+    stand_for = f"{'it stands' if worth.rows == 1 else 'they stand'} for {_worth(worth)}"
+    return worth.rows, f"{path}: {_answers(worth.rows)} would go, {left:,} would be left; {stand_for}"
 
 
 def verified(path: Path) -> tuple[list[str], bool]:
@@ -122,7 +138,7 @@ def verified(path: Path) -> tuple[list[str], bool]:
     with _as_input():
         count, wrong = verify(path)
     if not wrong:
-        return [f"{path}: whole, {count:,} answers"], True
+        return [f"{path}: whole, {_answers(count)}"], True
     return [f"{path}: damaged", *(f"  {line}" for line in wrong), f"  {_what_helps(wrong)}"], False
 
 
@@ -142,17 +158,28 @@ def _as_input() -> Iterator[None]:
 
 
 def _older(found: Survey, ages: tuple[str, ...], ttl_s: float | None) -> str:
-    of_future = f"; {found.ahead:,} are of the future and not served" if found.ahead else ""
+    verb = "is" if found.ahead == 1 else "are"
+    of_future = f"; {found.ahead:,} {verb} of the future and not served" if found.ahead else ""
     shares = [f"{older:,} ({older / found.rows:.1%})" for older in found.older]
     if ttl_s is not None:
-        return f"{shares[0]} are older than {ages[0]}{of_future}"
+        return f"{shares[0]} {'is' if found.older[0] == 1 else 'are'} older than {ages[0]}{of_future}"
     return ", ".join(f"{age}: {share}" for age, share in zip(ages, shares, strict=True)) + of_future
 
 
 def _dollars(shares: list[Share] | tuple[Share, ...]) -> str:
-    unpriced = sum(share.unpriced for share in shares)
-    text = f"${sum(share.cost_usd for share in shares):.4f}"
-    return f"{text} (and {unpriced:,} answers of unknown cost)" if unpriced else text
+    return _priced(sum(share.cost_usd for share in shares), sum(share.unpriced for share in shares))
+
+
+def _worth(worth: Worth) -> str:
+    return f"{_priced(worth.cost_usd, worth.unpriced)} and {worth.tokens:,} tokens"
+
+
+def _priced(cost_usd: float, unpriced: int) -> str:
+    return f"${cost_usd:.4f} (and {_answers(unpriced)} of unknown cost)" if unpriced else f"${cost_usd:.4f}"
+
+
+def _answers(count: int) -> str:
+    return f"{count:,} answer{'s' * (count != 1)}"
 
 
 def _log(found: Survey) -> str:

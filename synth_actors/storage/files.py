@@ -19,6 +19,8 @@ from synth_actors.storage.errors import LockedError, ReadOnlyError, os_error
 PATIENCE_S = 0.25
 """How long an opening waits for a lock: `is_in_use` holds it for some microseconds."""
 PAUSE_S = 0.01
+WHOLE_SHM_BYTES = 32_768
+"""The least that SQLite makes PATH-shm (https://www.sqlite.org/walformat.html#the_wal_index_file_format)."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -36,6 +38,7 @@ class Lock:
 
     def __init__(self, path: Path, *, what: str, exclusive: bool) -> None:
         self.path = beside(path, "lock")
+        self._store = path
         patient_until = time.monotonic() + PATIENCE_S
         while not self._taken(what, path, exclusive=exclusive):
             if time.monotonic() > patient_until:
@@ -56,13 +59,32 @@ class Lock:
         return False
 
     def release(self, *leftovers: Path) -> None:
-        """Give it back, as the last thing; the last one removes `leftovers`, which only owners need."""
+        """Give it back, as the last thing; the last one removes `leftovers`, which only owners need.
+
+        And SQLite's own files that were never made whole, because there was no room for them.
+        """
         try:
             if _flock(self._file, self.path, exclusive=True):
-                for path in (*leftovers, self.path):
+                for path in (*leftovers, *_half_made(self._store), self.path):
                     path.unlink(missing_ok=True)
         finally:  # also on a disk that became read-only
             os.close(self._file)
+
+
+def _half_made(path: Path) -> tuple[Path, ...]:
+    """PATH-shm that is too short to be one, with the log of no bytes that was begun before it."""
+    log, shared = beside(path, "wal"), beside(path, "shm")
+    if size_bytes(shared) >= WHOLE_SHM_BYTES or size_bytes(log):
+        return ()
+    return shared, log
+
+
+def size_bytes(path: Path) -> int:
+    """How long the file is; 0 when it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _flock(file: int, path: Path, *, exclusive: bool) -> bool:

@@ -17,14 +17,16 @@ from synth_actors.storage.errors import (
     WHEN_DAMAGED,
     DamagedError,
     EmptyError,
+    LockedError,
     MismatchError,
     NewerError,
     OutdatedError,
     ReadOnlyError,
+    StorageError,
     os_error,
     storage_error,
 )
-from synth_actors.storage.files import beside, real
+from synth_actors.storage.files import Lock, beside, real, size_bytes
 
 T = TypeVar("T")
 Durability = Literal["process", "power"]
@@ -67,7 +69,9 @@ def open_writer(path: Path, form: Format, durability: Durability) -> sqlite3.Con
     """
     if path.is_dir():
         raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
-    if path.exists() and not os.access(path, os.R_OK | os.W_OK):  # SQLite would open it, and leave a -wal beside it
+    if path.exists() and not os.access(path, os.R_OK):
+        raise ReadOnlyError(f"{form.what} {path}: may not be read; make it readable, or choose another path")
+    if path.exists() and not os.access(path, os.W_OK):  # SQLite would open it, and leave a -wal beside it
         raise ReadOnlyError(f"{form.what} {path}: may not be written; make it writable, or choose another path")
     with _opening(form.what, path):
         connection = _connect(f"{path.as_uri()}?mode=rwc")
@@ -116,15 +120,31 @@ def open_for_reading(path: Path, form: Format) -> sqlite3.Connection:
     """
     path = real(path)
     try:
-        found, folder = path.is_file(), path.is_dir()
+        found, folder, regular = path.exists(), path.is_dir(), path.is_file()
     except OSError as exc:
         raise os_error(exc, form.what, path) from exc
     if folder:
         raise ReadOnlyError(f"{form.what} {path}: is a folder; name a file")
     if not found:
         raise ReadOnlyError(f"{form.what} {path}: there is no such file; look at the spelling")
+    if not regular:
+        raise ReadOnlyError(f"{form.what} {path}: is no regular file; name another path")
+    if not os.access(path, os.R_OK):
+        raise ReadOnlyError(f"{form.what} {path}: may not be read; make it readable, or choose another path")
+    way = _way_to_read(path)
+    try:
+        return _opened_to_read(path, form, way)
+    except (DamagedError, MismatchError, LockedError):
+        raise
+    except StorageError as exc:
+        if way == "immutable=1" or size_bytes(beside(path, "wal")):
+            raise
+        return _opened_without_log(path, form, exc)
+
+
+def _opened_to_read(path: Path, form: Format, way: str) -> sqlite3.Connection:
     with _opening(form.what, path):
-        connection = _connect(f"{path.as_uri()}?{_way_to_read(path)}", query_only=True)
+        connection = _connect(f"{path.as_uri()}?{way}", query_only=True)
     try:
         with _opening(form.what, path):
             if _is_empty(connection):
@@ -134,6 +154,36 @@ def open_for_reading(path: Path, form: Format) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _opened_without_log(path: Path, form: Format, why: StorageError) -> sqlite3.Connection:
+    """On a disk that has no room for -wal and -shm: the file alone, which is all there is while the log is empty."""
+    with suppress(StorageError, OSError):  # somebody else is there: what was begun in vain is theirs to remove
+        Lock(path, what=form.what, exclusive=True).release()
+    try:
+        return _opened_to_read(path, form, "immutable=1")
+    except StorageError:
+        raise why from None
+
+
+def open_alone(path: Path, form: Format) -> sqlite3.Connection:
+    """A connection that writes without taking any room on the disk; nobody else may have the store open.
+
+    Its log stands in memory: when the process is killed while it writes, the file may be left damaged.
+
+    Raises:
+        StorageError: as `open_writer`; also when what stands in the log beside the file needs room in it.
+    """
+    with _opening(form.what, path):
+        connection = _connect(f"{path.as_uri()}?mode=rw", locking="EXCLUSIVE")
+        try:
+            connection.execute("PRAGMA temp_store=MEMORY")
+            _check(connection, path, form)
+            connection.execute("PRAGMA journal_mode=MEMORY")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 def read_store(path: Path, form: Format, ask: Callable[[sqlite3.Connection], T]) -> T:
@@ -199,11 +249,14 @@ def _opening(what: str, path: Path) -> Iterator[None]:
         raise DamagedError(f"{what} {path}: its tables have no readable names; {WHEN_DAMAGED}") from exc
 
 
-def _connect(uri: str, *, query_only: bool = False) -> sqlite3.Connection:
+def _connect(
+    uri: str, *, query_only: bool = False, locking: Literal["NORMAL", "EXCLUSIVE"] = "NORMAL"
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, cached_statements=32
     )
     try:
+        connection.execute(f"PRAGMA locking_mode={locking}")  # first: EXCLUSIVE keeps the index of a log in memory
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.execute(f"PRAGMA query_only={query_only:d}")
     except BaseException:

@@ -77,7 +77,7 @@ class Disk:
             try:
                 self._adopt(open_files(self.path))
             except MismatchError as exc:
-                raise ConfigError(str(exc)) from exc
+                raise ConfigError(str(exc)) from None
         if self._is_closed:
             self.close()
 

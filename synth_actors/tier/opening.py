@@ -6,6 +6,7 @@ what cannot be written is read; what belongs to another program is not touched. 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -34,7 +35,16 @@ OPENING_PAUSE_S = 0.01
 without waiting, when two make the same fresh file a log-keeping one."""
 
 _MAGIC = b"SQLite format 3\0"
-NAMES_OF_DATA = frozenset({".csv", ".json", ".jsonl", ".md", ".parquet", ".py", ".toml", ".txt"})
+NAMES_OF_DATA = frozenset(
+    f".{name}"
+    for name in (
+        "7z arrow avro bin bmp bz2 cfg css csv doc docx env feather gguf gif gz h5 hdf5 htm html ini ipynb jinja jpeg"
+        " journal jpg js json jsonl key lock log manifest md mp3 mp4 ndjson npy npz onnx orc parquet partial pdf pem"
+        " pickle pkl png pptx pt pth py pyc rst safetensors sh svg tar tgz tif tiff toml ts tsv txt wav webp whl xls"
+        " xlsx xml xz yaml yml zip zst"
+    ).split()
+)
+"""What people have beside a cache.  ".db" and ".sqlite" may be one."""
 _HEADER_BYTES = 100
 _OURS = FORMAT.application_id.to_bytes(4, "big")
 _APPLICATION_ID = slice(68, 72)  # https://www.sqlite.org/fileformat2.html#database_header
@@ -187,10 +197,10 @@ def is_another_s(path: Path) -> bool:
     What has no readable header may have been a durable cache: it is set aside, which loses nothing whatever it was.
     Only where the name says what else it is, nobody meant it to be one.
     """
-    if path.suffix.lower() in NAMES_OF_DATA:
-        return True
     header = _header(path)
-    return len(header) >= _APPLICATION_ID.stop and header.startswith(_MAGIC) and header[_APPLICATION_ID] != _OURS
+    if len(header) >= _APPLICATION_ID.stop and header.startswith(_MAGIC):
+        return header[_APPLICATION_ID] != _OURS
+    return path.suffix.lower() in NAMES_OF_DATA
 
 
 def is_ours(path: Path) -> bool:
@@ -277,8 +287,12 @@ def what_happened(exc: StorageError) -> str:
     return str(exc).rpartition("; ")[0] or str(exc)
 
 
-def check_place(path: Path) -> str | None:
+def check_place(place: str | os.PathLike[str]) -> str | None:
     """What the user must mend before anything is opened; None when nothing."""
+    text = os.fspath(place)
+    if (wrong := _wrong_name(text)) is not None:
+        return wrong
+    path = Path(text)
     try:
         if path.is_dir():
             return "is a folder; name a file in it"
@@ -288,4 +302,14 @@ def check_place(path: Path) -> str | None:
             return "is no regular file; name another path"
     except OSError:  # no right to look: the opening says so
         pass
+    return None
+
+
+def _wrong_name(text: str) -> str | None:
+    if "\0" in text:
+        return "has a NUL byte in it; name a file, such as answers.cache"
+    if text.endswith(("/", os.sep)):
+        return "is the name of a folder; name a file in it"
+    if text == "-":
+        return "a cache is a file and cannot be stdin or stdout; name a file, such as answers.cache"
     return None

@@ -206,11 +206,10 @@ async def open_tier(
     Raises:
         ConfigError: the path is no place for a file, or holds one of another program, which was not touched.
     """
-    place = Path(path)
-    if (wrong := check_place(place)) is not None:
-        raise ConfigError(f"{FORMAT.what} path={str(place)!r}: {wrong}")
+    if (wrong := check_place(path)) is not None:
+        raise ConfigError(f"{FORMAT.what} path={os.fspath(path)!r}: {wrong}")
     bounds = Bounds(ttl_s, max_file_bytes, wall)
-    disk = Disk(real(place))
+    disk = Disk(real(Path(path)))
     disk.now = trio.current_time()
     reader, writer = TierReader(disk, patience_s), TierWriter(disk, bounds)
     try:

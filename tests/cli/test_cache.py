@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 import sqlite3
+import subprocess
+import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +17,8 @@ import trio
 
 from synth_actors.cli.app import run_command
 from synth_actors.tier import open_tier
-from tests.tier.support import ENOUGH_BYTES, Clock, found, kept, key, names, rows_in, size_bytes
+from synth_actors.tier.rows import identity_hash
+from tests.tier.support import ENOUGH_BYTES, Clock, child, found, kept, key, names, rows_in, size_bytes
 
 Capture = pytest.CaptureFixture[str]
 
@@ -56,10 +60,10 @@ def test_stats_says_what_stands_in_the_file_in_units(tmp_path: Path, capsys: Cap
         r"file       \d+\.0 KiB, 0\.0 KiB of it free",
         r"stands for \$0\.1562 and 510 tokens",
         r"stored     from 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC \(2 h ago\) to .* \(8 m ahead\)",
-        r"older than an hour: 2 \(40\.0%\), a day: 0 \(0\.0%\), 30 days: 0 \(0\.0%\); 1 are of the future and not"
+        r"older than an hour: 2 \(40\.0%\), a day: 0 \(0\.0%\), 30 days: 0 \(0\.0%\); 1 is of the future and not"
         " served",
-        r"haiku \(model-0\): 2 answers, 3\.1 KiB, \$0\.0469, 203 tokens",
-        r"haiku \(model-2\): 1 answers, 1\.6 KiB, \$0\.0312, 102 tokens",
+        r"haiku \(model-0\) [0-9a-f]{8}: 2 answers, 3\.1 KiB, \$0\.0469, 203 tokens",
+        r"haiku \(model-2\) [0-9a-f]{8}: 1 answer, 1\.6 KiB, \$0\.0312, 102 tokens",
     ):
         assert re.search(f"^ *{expected}$", out, re.MULTILINE), expected
     assert (tmp_path / "c").read_bytes() == before
@@ -97,9 +101,9 @@ def test_the_configuration_names_the_file_and_the_time_to_live(tmp_path: Path, c
     filled(tmp_path / "c", [100.0, 50.0, 10.0])
     (tmp_path / "e.toml").write_text('[engine.cache]\npath = "c"\nttl_s = 60.0\n')
     assert cache("stats", "--config", "e.toml") == 0
-    assert "expired    1 (33.3%) are older than ttl_s=60 s\n" in capsys.readouterr().out
+    assert "expired    1 (33.3%) is older than ttl_s=60\n" in capsys.readouterr().out
     assert cache("clear", "--config", "e.toml", "--expired") == 0
-    assert "c: 1 answers went, 2 are left" in capsys.readouterr().out
+    assert "c: 1 answer went, 2 are left" in capsys.readouterr().out
     assert cache("verify", "--config", "e.toml") == 0
     assert capsys.readouterr().out == "c: whole, 2 answers\n"
 
@@ -125,7 +129,8 @@ def test_clear_deletes_what_was_asked_for_and_gives_the_room_back(
     before = size_bytes(tmp_path / "c")
     assert cache("clear", "c", *options) == 0
     out = capsys.readouterr().out
-    assert f"c: {5 - len(left)} answers went, {len(left)} are left" in out
+    gone = 5 - len(left)
+    assert f"c: {gone} answer{'s' * (gone != 1)} went, {len(left)} are left" in out
     with closing(sqlite3.connect(tmp_path / "c")) as connection:
         there = {bytes(each) for (each,) in connection.execute("SELECT key FROM entry")}
     assert there == {key(n) for n in left}
@@ -171,6 +176,8 @@ def test_a_damaged_file_is_told_with_status_1(tmp_path: Path, capsys: Capture, c
         ("folder", "is a folder; name a file"),
         ("empty", "nothing was ever written in it"),
         ("rows.csv", "is no durable cache; look at the spelling"),
+        ("photo.JPG", "is no durable cache; look at the spelling"),
+        ("/dev/null", "is no regular file; name another path"),
         ("other.db", "a database, but not a durable cache"),
     ],
 )
@@ -180,6 +187,7 @@ def test_what_is_no_cache_is_refused_in_one_line_and_left_as_it_is(
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").touch()
     (tmp_path / "rows.csv").write_text("id,name\n" + "1,otter\n" * 100)
+    (tmp_path / "photo.JPG").write_bytes(b"\xff\xd8\xff\xe0" * 100)
     with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
         connection.execute("CREATE TABLE entry (id INTEGER PRIMARY KEY)")
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
@@ -188,6 +196,83 @@ def test_what_is_no_cache_is_refused_in_one_line_and_left_as_it_is(
     assert line.startswith("synth-actors: ")
     assert message in line
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+@pytest.mark.parametrize("command", ["stats", "verify", "clear"])
+@pytest.mark.parametrize("content", [b"id,name\n1,otter\n" * 50, b"\x7fELF" + bytes(500)])
+def test_of_a_file_that_an_engine_would_set_aside_the_command_says_so(
+    tmp_path: Path, capsys: Capture, command: str, content: bytes
+) -> None:
+    (tmp_path / "c").write_bytes(content)
+    assert cache(command, "c") == 1
+    said = capsys.readouterr()
+    assert "is no durable cache, or one whose header is damaged" in said.out + said.err
+    assert "sets the file aside" in said.out or "an engine would set the file aside and begin a fresh one" in said.err
+    assert (tmp_path / "c").read_bytes() == content
+    assert names(tmp_path) == ["c"]
+
+
+WITHOUT_RIGHTS = """
+from synth_actors.cli.app import run_command
+run_command(["cache", "stats", "--help"])  # what is imported when it is needed may not be readable later
+import synth_actors.cli.cache_file
+os.chdir("/")
+if os.geteuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.exit(run_command(["cache", sys.argv[2], str(path)]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other rights there")
+@pytest.mark.parametrize(
+    ("command", "file", "folder", "status", "message"),
+    [
+        *[(each, 0o000, 0o777, 2, "may not be read; make it readable") for each in ("stats", "verify", "clear")],
+        *[(each, 0o666, 0o000, 2, "Permission denied; look at its folder") for each in ("stats", "verify", "clear")],
+        ("clear", 0o444, 0o777, 2, "may not be written; make it writable"),
+        ("clear", 0o666, 0o555, 2, "Permission denied; look at its folder"),
+        ("stats", 0o444, 0o555, 0, ""),
+        ("verify", 0o444, 0o555, 0, ""),
+    ],
+)
+def test_rights_that_are_missing_are_told_in_one_line(
+    command: str, file: int, folder: int, status: int, message: str
+) -> None:
+    with tempfile.TemporaryDirectory() as outer:  # tmp_path is closed to other users
+        Path(outer).chmod(0o755)
+        place = Path(outer) / "place"
+        place.mkdir()
+        filled(place / "c", [1.0])
+        (place / "c").chmod(file)
+        place.chmod(folder)
+        with child(WITHOUT_RIGHTS, place / "c", command, stderr=subprocess.PIPE) as process:
+            said = process.communicate()[1]
+        place.chmod(0o777)
+        assert process.returncode == status
+        assert len(said.splitlines()) == bool(message)
+        assert message in said
+        assert (f"synth-actors: durable cache {place / 'c'}: " in said) == bool(message)
+        assert rows_in(place / "c") == 1
+
+
+def test_two_endpoints_of_one_name_are_told_apart(tmp_path: Path, capsys: Capture) -> None:
+    async def fill() -> None:
+        async with open_tier(tmp_path / "c", ttl_s=None, max_file_bytes=ENOUGH_BYTES) as tier:
+            for n, address in ((1, "one"), (2, "other"), (4, "one")):
+                tier.post(dataclasses.replace(kept(n), identity=address, model="m"))
+
+    trio.run(fill)
+    assert cache("stats", "c") == 0
+    out = capsys.readouterr().out
+    assert f"    haiku (m) {identity_hash('one').hex()[:8]}: 2 answers, " in out
+    assert f"    haiku (m) {identity_hash('other').hex()[:8]}: 1 answer, " in out
+
+
+def test_a_time_to_live_without_end_is_told_as_it_is_written(tmp_path: Path, capsys: Capture) -> None:
+    filled(tmp_path / "c", [100.0])
+    (tmp_path / "e.toml").write_text('[engine.cache]\npath = "c"\nttl_s = inf\n')
+    assert cache("stats", "--config", "e.toml") == 0
+    assert "expired    0 (0.0%) are older than ttl_s=inf\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -208,6 +293,7 @@ def test_what_is_no_cache_is_refused_in_one_line_and_left_as_it_is(
         ),
         (["clear", "--expired", "--config", "path.toml"], "--expired: no ttl_s is given"),
         (["clear", "c", "--expired", "--damaged"], "--expired, --older-than, --damaged: give one of them"),
+        (["stats", "--config", "nul.toml"], "--config nul.toml: engine.cache.path='a\\x00b': has a NUL byte in it"),
         (["stats", "--config", "nowhere.toml"], "--config nowhere.toml: cannot be read"),
         (["shrink"], "synth-actors cache --help"),
         (["stats", "a", "b"], "synth-actors cache stats --help"),
@@ -219,6 +305,7 @@ def test_wrong_wishes_are_refused_in_one_line(
     filled(tmp_path / "c", [1.0])
     (tmp_path / "none.toml").write_text("[engine.cache]\nttl_s = 60.0\n")
     (tmp_path / "path.toml").write_text('[engine.cache]\npath = "c"\n')
+    (tmp_path / "nul.toml").write_text('[engine.cache]\npath = "a\\u0000b"\n')
     assert cache(*arguments) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line

@@ -242,7 +242,7 @@ attempt(read)
     [
         (0o444, 0o777, "may not be written; make it writable", "[(0,), (1,), (2,)]"),
         (0o444, 0o555, "Permission denied; look at its folder and at your rights", "[(0,), (1,), (2,)]"),
-        (0o000, 0o777, "may not be written", "ReadOnlyError"),
+        (0o000, 0o777, "may not be read; make it readable", "ReadOnlyError"),
         (0o444, 0o000, "Permission denied", "ReadOnlyError"),
     ],
 )

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
 from synth_actors.storage.sqlite import read_store
 from synth_actors.tier import Kept, Tier
@@ -144,6 +145,20 @@ async def found(tier: Tier, numbers: Sequence[int], *, size: int = 1600) -> list
     return [n for n, _ in there]
 
 
+async def again(tier: Tier, clock: MockClock, pause_s: float) -> None:
+    """Let so much time pass, and let it be noticed."""
+    clock.jump(pause_s)
+    await tier.fetch([key(10**6)], [IDENTITY])
+    await tier.flush()
+
+
+def fill_up(path: Path) -> None:
+    """Leave no room on the disk."""
+    with suppress(OSError), path.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+
+
 def rows_in(path: Path) -> int:
     """How many rows there are, whoever has the file open."""
     [(count,)] = read_store(
@@ -162,12 +177,13 @@ def size_bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-def child(code: str, *arguments: object) -> subprocess.Popen[str]:
+def child(code: str, *arguments: object, stderr: int | None = None) -> subprocess.Popen[str]:
     """Another process that runs `code` after `CHILD`."""
     return subprocess.Popen(
         [sys.executable, "-c", CHILD + code, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 

@@ -242,13 +242,29 @@ async def test_a_file_that_is_no_database_is_set_aside_as_it_is(tmp_path: Path, 
 async def test_a_database_of_another_program_is_refused_and_not_touched(tmp_path: Path) -> None:
     change(tmp_path / "c", "CREATE TABLE entry (id INTEGER PRIMARY KEY)")
     before = (tmp_path / "c").read_bytes()
-    with pytest.raises(ConfigError, match="a database, but not a durable cache; choose another path"):
+    with pytest.raises(ConfigError, match="a database, but not a durable cache; choose another path") as refused:
         await use(tmp_path / "c")
+    assert refused.value.__suppress_context__  # the line says it all: no traceback of what happened inside
     assert (tmp_path / "c").read_bytes() == before
     (tmp_path / "c").write_bytes(before[:4096] + b"\xff" * (len(before) - 4096))
     with pytest.raises(ConfigError):
         await use(tmp_path / "c")
     assert names(tmp_path) == ["c"]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "photo.PNG", "weights.safetensors", "rows.jsonl.gz", "job.lock"])
+async def test_what_its_name_calls_data_is_refused_and_not_touched(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"something else\n" * 50)
+    with pytest.raises(ConfigError, match="is no durable cache; choose another path, or remove it"):
+        await use(tmp_path / name)
+    assert names(tmp_path) == [name]
+
+
+async def test_a_damaged_cache_that_is_named_like_data_is_a_cache_all_the_same(tmp_path: Path) -> None:
+    whole = await filled(tmp_path / "answers.json")
+    (tmp_path / "answers.json").write_bytes(whole[: len(whole) // 2])
+    assert (await use(tmp_path / "answers.json"))[1].state == "open"
+    assert names(tmp_path) == ["answers.json", "answers.json.damaged-1"]
 
 
 async def test_a_first_page_of_zeros_is_what_a_crashed_file_system_leaves(tmp_path: Path) -> None:

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from synth_actors.tier import Tier, open_tier, opening, writer
-from tests.tier.support import ENOUGH_BYTES, IDENTITY, Broken, Clock, child, fill, found, kept, key, names, rows_in
+from synth_actors.tier import open_tier, opening, writer
+from tests.tier.support import ENOUGH_BYTES, Broken, Clock, again, child, fill, fill_up, found, kept, names, rows_in
 
 Log = pytest.LogCaptureFixture
-
-
-async def again(tier: Tier, clock: MockClock, pause_s: float) -> None:
-    """Let so much time pass, and let it be noticed."""
-    clock.jump(pause_s)
-    await tier.fetch([key(10**6)], [IDENTITY])
-    await tier.flush()
 
 
 @contextmanager
@@ -35,25 +27,6 @@ def locked(path: Path) -> Iterator[None]:
         connection.execute("BEGIN IMMEDIATE")
         yield
         connection.execute("ROLLBACK")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MiB."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("only Linux mounts a file system in memory")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("no right to mount a small file system")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill_up(path: Path) -> None:
-    with suppress(OSError), path.open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
 
 
 # ------------------------------------------------------------------------------------------------------------ the disk
@@ -214,7 +187,7 @@ trio.run(main)
         (0o444, 0o777, "read_only [0, 1, 2]", "may not be written; make it writable"),
         (0o444, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
         (0o666, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
-        (0o000, 0o777, "off []", "may not be written"),
+        (0o000, 0o777, "off []", "may not be read; make it readable"),
         (0o666, 0o000, "off []", "Permission denied"),
     ],
 )

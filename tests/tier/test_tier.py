@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -325,11 +326,21 @@ async def test_the_end_does_not_wait_for_the_clock_of_trio(tmp_path: Path, autoj
         (".", "is a folder; name a file in it"),
         ("no/such/c", "there is no folder .*no/such; make it"),
         ("/dev/null", "is no regular file; name another path"),
+        ("newdir/", "is the name of a folder; name a file in it"),
+        ("a\0b", "has a NUL byte in it; name a file"),
     ],
 )
 async def test_a_path_that_is_no_place_for_a_file_is_refused(tmp_path: Path, path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        async with open_tier(tmp_path / path, ttl_s=None, max_file_bytes=ENOUGH_BYTES):
+        async with open_tier(os.path.join(tmp_path, path), ttl_s=None, max_file_bytes=ENOUGH_BYTES):
+            pass
+    assert names(tmp_path) == []
+
+
+async def test_a_cache_cannot_be_stdin_or_stdout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="durable cache path='-': a cache is a file and cannot be stdin or stdout"):
+        async with open_tier("-", ttl_s=None, max_file_bytes=ENOUGH_BYTES):
             pass
     assert names(tmp_path) == []
 
