@@ -23,7 +23,7 @@ Examples:
   synth-actors cache clear answers.cache --older-than 30d
 
 \b
-Exit status: 0 all is well, 1 the file is damaged or in use, 2 wrong input.
+Exit status: 0 all is well, 1 the file is damaged, in use or without room, 2 wrong input.
 """
 
 STATS_HELP = """Show what stands in FILE: answers by endpoint and model, bytes, age, dollars.
@@ -61,7 +61,7 @@ Examples:
   synth-actors cache verify answers.cache && echo whole
 
 \b
-Exit status: 0 it is whole, 1 it is damaged, 2 wrong input.
+Exit status: 0 it is whole, 1 it is damaged, 2 wrong input or no right to read it.
 """
 
 File = Annotated[

@@ -51,7 +51,10 @@ class Lock:
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as exc:
-            raise os_error(exc, what, path) from exc
+            error = os_error(exc, what, path)
+            if isinstance(error, ReadOnlyError) and os.access(path, os.F_OK):
+                error = ReadOnlyError(f"{error}: its folder must be writable, other files are made beside it")
+            raise error from exc
         # Its last owner may have removed the file since it was opened here: then it keeps nobody out.
         if _flock(self._file, self.path, exclusive=exclusive) and _same(self._file, self.path):
             return True

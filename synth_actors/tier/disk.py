@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock as Mutex
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from synth_actors.errors import ConfigError
 from synth_actors.policy.durable import Pause, has_worked, pause_after
@@ -30,10 +30,11 @@ TURN_S = 1.0
 
 logger = logging.getLogger("synth_actors")
 
+Doing = Literal["reading", "writing"]
 WHAT_GOES_ON: dict[State, str] = {
     "open": "requests are answered",
-    "read_only": "its answers are served and no new ones kept",
-    "off": "requests are answered without it",
+    "read_only": "its answers are served and no new ones kept: those will be paid again",
+    "off": "requests are answered without it: what it holds is paid again and nothing is kept",
 }
 
 
@@ -57,6 +58,7 @@ class Disk:
         self._suspect = False
         self._is_opening = self._is_closed = False
         self._told: set[type[StorageError]] = set()
+        self._failing: Doing | None = None
         self._inode: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
@@ -126,25 +128,38 @@ class Disk:
                 what_happened(files.damage),
                 files.aside,
             )
+            self._failing = None  # the warning says that it is over
+            self._told.clear()
         if files.trouble is not None:
             self._fail(files.trouble, "read_only" if files.reader is not None else "off")
             return
-        if self.reason is not None:
-            logger.info("%s %s: works again", FORMAT.what, self.path)
         self.state, self.reason, self._suspect = "open", None, False
         self._inode, self._opened_at = self._inode_there(), self.now
 
-    def _fail(self, exc: StorageError, state: State) -> None:
-        """Say so once for each kind of trouble, until it has worked for a while."""
+    def _fail(self, exc: StorageError, state: State, failing: Doing = "writing") -> None:
+        """Say so once for each kind of trouble, until what failed has worked, or it was open for a while."""
         if has_worked(self._opened_at, now=self.now):
             self._told.clear()
         self._pause = pause_after(self._pause, opened_at=self._opened_at, now=self.now)
         self._opened_at = None
         self.state, self.reason = state, str(exc)
+        again = f"it is tried again in {self._pause.pause_s:g} s"
+        self._say_once(exc, f"{WHAT_GOES_ON[state]}; {again}", failing)
+
+    def _say_once(self, exc: StorageError, meanwhile: str, failing: Doing) -> None:
+        self._failing = failing if self._failing is None else self._failing
         if type(exc) not in self._told:
             self._told.add(type(exc))
-            again = f"it is tried again in {self._pause.pause_s:g} s"
-            logger.warning("%s; %s, %s", exc, WHAT_GOES_ON[state], again)
+            logger.warning("%s; %s", exc, meanwhile)
+
+    def _works(self) -> None:
+        """What failed has worked: who was warned learns of it at the same level, and the next trouble is a new one.
+
+        That the file could be opened is no proof: the next answer may be too much for the disk.
+        """
+        self._failing = None
+        self._told.clear()
+        logger.warning("%s %s: works again", FORMAT.what, self.path)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -156,13 +171,16 @@ class Disk:
             if self._files.reader is None or self._is_closed:
                 return None
             with translated(FORMAT.what, self.path):
-                return one_moment(self._files.reader, ask)
+                found = one_moment(self._files.reader, ask)
+            if self._failing == "reading":
+                self._works()
+            return found
         except LockedError as exc:  # another process repairs its log: over soon
-            self._say_once(exc, "requests are answered without it meanwhile")
+            self._say_once(exc, "requests are answered without it meanwhile", "reading")
         except StorageError as exc:
             self._suspect = self._suspect or isinstance(exc, DamagedError)
             self._files.close_reader()
-            self._fail(exc, "off")
+            self._fail(exc, "off", "reading")
         finally:
             if self._is_closed:  # while this look took longer than the end has waited for
                 self._files.close_reader()
@@ -183,13 +201,18 @@ class Disk:
             raise StorageError(self.reason or f"{FORMAT.what} {self.path}: closed")
         try:
             with translated(FORMAT.what, self.path):
-                return _transaction(writer, change, tries)
+                result = _transaction(writer, change, tries)
         except LockedError as exc:
-            self._say_once(exc, "answers wait until they can be written")
+            self._say_once(exc, "answers wait until they can be written", "writing")
             raise
         except StorageError as exc:
             self._stop_writing(exc)
             raise
+        if self._failing is not None:
+            with self._turn:
+                if self._failing is not None and self.state == "open":  # not if reading has failed meanwhile
+                    self._works()
+        return result
 
     def _stop_writing(self, exc: StorageError) -> None:
         with self._turn:
@@ -219,11 +242,6 @@ class Disk:
         except OSError:
             return None
         return found.st_dev, found.st_ino
-
-    def _say_once(self, exc: StorageError, meanwhile: str) -> None:
-        if type(exc) not in self._told:
-            self._told.add(type(exc))
-            logger.warning("%s; %s", exc, meanwhile)
 
     def close(self) -> None:
         """Nothing is open after it, unless the reader hangs: what it uses is closed when it comes back."""

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from synth_actors.policy.durable import Pause, has_worked, pause_after
+from synth_actors.policy.durable import Pause, pause_after
 from synth_actors.tier.disk import Disk
 from synth_actors.tier.rows import FORMAT
 
@@ -42,6 +42,7 @@ class TierReader:
         self._abandoned: _Question | None = None
         self._pause: Pause | None = None
         self._answers_since: float | None = disk.now
+        self._was_told = False
         self._thread = threading.Thread(target=self._run, name=f"{FORMAT.what} {disk.path.name} reads", daemon=True)
 
     def __repr__(self) -> str:
@@ -67,6 +68,9 @@ class TierReader:
         if not question.done.wait(self._patience_s):
             self._give_up(question)
             return None
+        if self._was_told:  # at the level of the warning, and the next trouble is a new one
+            self._was_told = False
+            logger.warning("%s %s: answers again", FORMAT.what, self._disk.path)
         if question.error is not None:
             raise question.error
         return question.answer
@@ -80,18 +84,18 @@ class TierReader:
             question.done.set()
 
     def _give_up(self, question: _Question) -> None:
-        """Say so once, until it has answered for a while."""
-        now, last = self._disk.now, self._pause
-        is_new = last is None or has_worked(self._answers_since, now=now)
-        self._pause = pause = pause_after(last, opened_at=self._answers_since, now=now)
+        """Say so once, until it has answered in time."""
+        self._pause = pause = pause_after(self._pause, opened_at=self._answers_since, now=self._disk.now)
         self._abandoned, self._answers_since = question, None
         self.reason = reason = (
             f"{FORMAT.what} {self._disk.path}: the disk did not answer within {self._patience_s:g} s; look at the disk,"
             " or choose a path on a local one"
         )
-        if is_new:
+        if not self._was_told:
+            self._was_told = True
             logger.warning(
-                "%s; requests are answered without it, it is asked again when it has answered, in %g s at the earliest",
+                "%s; requests are answered without it: what it holds is paid again; it is asked again when it has"
+                " answered, in %g s at the earliest",
                 reason,
                 pause.pause_s,
             )
@@ -103,5 +107,4 @@ class TierReader:
         if not self._abandoned.done.is_set() or self._disk.now < self._pause.over_at:
             return False
         self._abandoned, self.reason, self._answers_since = None, None, self._disk.now
-        logger.info("%s %s: answers again", FORMAT.what, self._disk.path)
         return True

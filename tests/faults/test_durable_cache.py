@@ -186,7 +186,10 @@ async def test_a_file_damaged_while_an_engine_uses_it(
         later = await ask(engine, PROMPTS)
         assert later.is_right
         assert (later.durable.state, later.durable.reason) == ("open", None)
-        assert len(warnings(caplog)) == troubles + len(later.durable.set_aside)
+        over = [message for message in warnings(caplog) if message.endswith(": works again")]
+        aside = len(later.durable.set_aside)
+        assert len(warnings(caplog)) == troubles + len(over) + aside
+        assert len(over) == (asked.durable.state != "open" and not aside)  # that it was set aside says so, too
     assert await works(path)
 
 

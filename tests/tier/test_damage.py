@@ -12,9 +12,9 @@ from trio.testing import MockClock
 
 from synth_actors.errors import ConfigError
 from synth_actors.storage.opening import Format, open_writer
-from synth_actors.tier import Tier, TierStatistics, open_tier
+from synth_actors.tier import TierStatistics, open_tier
 from synth_actors.tier.rows import FORMAT
-from tests.tier.support import ENOUGH_BYTES, IDENTITY, Clock, child, content, fill, found, kept, key, names, rows_in
+from tests.tier.support import ENOUGH_BYTES, Clock, again, child, content, fill, found, kept, key, names, rows_in
 
 COUNT = 120
 
@@ -335,13 +335,6 @@ def overwrite(path: Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 4096))
 
 
-async def again(tier: Tier, clock: MockClock, pause_s: float) -> None:
-    """Let so much time pass, and let it be noticed."""
-    clock.jump(pause_s)
-    await tier.fetch([key(10**6)], [IDENTITY])
-    await tier.flush()
-
-
 async def test_damage_met_while_running_is_set_aside_after_a_pause(
     tmp_path: Path, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -360,8 +353,18 @@ async def test_damage_met_while_running_is_set_aside_after_a_pause(
         fill(tier, [1])
         await tier.flush()
         assert await found(tier, [1]) == [1]
-    assert names(tmp_path) == ["c", "c.damaged-1"]
-    assert len(caplog.messages) == 2
+        assert names(tmp_path) == ["c", "c-lock", "c-shm", "c-wal", "c.damaged-1"]
+        assert len(caplog.messages) == 2
+        fill(tier, range(COUNT))
+        await tier.flush()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        overwrite(path)  # what comes again is told again
+        assert await found(tier, range(COUNT)) == []
+        await again(tier, mock_clock, 60.0)
+        assert await found(tier, [1]) == []
+    assert names(tmp_path) == ["c", "c.damaged-1", "c.damaged-2"]
+    assert len(caplog.messages) == 4
 
 
 async def test_an_index_that_does_not_fit_its_rows_is_damage_too(tmp_path: Path, mock_clock: MockClock) -> None:

@@ -57,9 +57,25 @@ async def test_on_a_full_disk_answers_are_served_none_kept_and_the_tier_comes_ba
         await again(tier, mock_clock, 600.0)
         assert tier.statistics().state == "open"
         assert tier.statistics().reason is None
+        assert len(caplog.messages) == 1  # that it could be opened is no proof
         fill(tier, [5000])
         await tier.flush()
         assert await found(tier, [0, 5000]) == [0, 5000]
+        assert caplog.messages[1:] == [f"durable cache {small_disk / 'c'}: works again"]
+        assert caplog.records[1].levelname == "WARNING"
+        for trouble in (2, 3):  # each that comes after it has worked is a new one
+            fill_up(small_disk / "others")
+            fill(tier, range(6000, 9000))
+            await tier.flush()
+            assert tier.statistics().state == "read_only"
+            assert len(caplog.messages) == 2 * trouble - 1
+            assert "make room on the disk" in caplog.messages[-1]
+            (small_disk / "others").unlink()
+            await again(tier, mock_clock, 600.0)
+            fill(tier, [5000])
+            await tier.flush()
+            assert len(caplog.messages) == 2 * trouble
+            assert caplog.messages[-1].endswith(": works again")
 
 
 async def test_a_disk_that_is_full_at_the_opening_is_an_event(
@@ -107,8 +123,9 @@ async def test_a_disk_that_fails_at_any_step_of_writing_goes_on_serving(
         await tier.flush()
         assert await found(tier, [1, 2, 3]) == [1, 3]
         assert tier.statistics().state == "open"
-    assert len(caplog.messages) == 1
-    assert f"durable cache {tmp_path / 'c'}: disk I/O error; look at the disk" in caplog.text
+    trouble, over = caplog.messages
+    assert trouble.startswith(f"durable cache {tmp_path / 'c'}: disk I/O error; look at the disk")
+    assert over == f"durable cache {tmp_path / 'c'}: works again"
 
 
 async def test_a_disk_that_fails_reading_is_off_and_comes_back(
@@ -125,8 +142,27 @@ async def test_a_disk_that_fails_reading_is_off_and_comes_back(
         broken.failing = None
         await again(tier, mock_clock, 30.0)
         assert await found(tier, [1]) == [1]
-    assert len(caplog.messages) == 1
-    assert "requests are answered without it, it is tried again in 30 s" in caplog.text
+        assert caplog.messages[1:] == [f"durable cache {tmp_path / 'c'}: works again"]
+        broken.failing = ("SELECT id, identity", sqlite3.SQLITE_IOERR_READ)
+        assert await found(tier, [1]) == []
+    first, _, second = caplog.messages
+    assert "what it holds is paid again and nothing is kept; it is tried again in 30 s" in first
+    assert "it is tried again in 60 s" in second
+
+
+async def test_a_disk_that_can_be_opened_and_not_written_is_told_once(
+    tmp_path: Path, mock_clock: MockClock, broken: type[Broken], caplog: Log
+) -> None:
+    async with open_tier(tmp_path / "c", ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
+        broken.failing = ("INSERT", sqlite3.SQLITE_IOERR_WRITE)
+        for pause_s in (30.0, 60.0, 120.0):
+            fill(tier, [1])
+            await tier.flush()
+            assert tier.statistics().state == "read_only"
+            await again(tier, mock_clock, pause_s)
+            assert tier.statistics().state == "open"
+    [message] = caplog.messages
+    assert "its answers are served and no new ones kept: those will be paid again; it is tried again" in message
 
 
 async def test_a_disk_that_became_read_only_while_in_use_is_an_event(
@@ -152,8 +188,9 @@ async def test_a_disk_that_became_read_only_while_in_use_is_an_event(
         fill(tier, [3])
         await tier.flush()
         assert await found(tier, [1, 2, 3]) == [1, 3]
-    assert len(caplog.messages) == 1
-    assert "make it writable, or choose another path; its answers are served and no new ones kept" in caplog.text
+    trouble, over = caplog.messages
+    assert "make it writable, or choose another path; its answers are served and no new ones kept" in trouble
+    assert over.endswith(": works again")
 
 
 # -------------------------------------------------------------------------------------------------------------- rights
@@ -185,7 +222,7 @@ trio.run(main)
     ("file", "folder", "state", "reason"),
     [
         (0o444, 0o777, "read_only [0, 1, 2]", "may not be written; make it writable"),
-        (0o444, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
+        (0o444, 0o555, "read_only [0, 1, 2]", "other files are made beside it; its answers are served and no new"),
         (0o666, 0o555, "read_only [0, 1, 2]", "Permission denied; look at its folder and at your rights"),
         (0o000, 0o777, "off []", "may not be read; make it readable"),
         (0o666, 0o000, "off []", "Permission denied"),
@@ -232,7 +269,8 @@ async def test_a_lock_that_lasts_is_told_once_and_what_was_posted_is_written_aft
         await tier.flush()
         assert await found(tier, range(1, 600)) == list(range(1, 600))
         assert tier.statistics().dropped == 0
-    [message] = caplog.messages
+    message, over = caplog.messages
+    assert over.endswith(": works again")
     assert "database is locked; another process uses it; wait until that one has ended; answers wait" in message
 
 
