@@ -112,11 +112,20 @@ def clear(
         return 0
     if not yes and sys.stdin.isatty() and sys.stderr.isatty():
         count, line = doomed(path, which)
-        if count and not typer.confirm(f"{line}. Delete?", err=True):
+        if count and not _is_wanted(f"{line}. Delete? [y/N] "):
             typer.echo(f"{path}: nothing went", err=True)
             return 1
     typer.echo("\n".join(cleared_lines(path, which)))
     return 0
+
+
+def _is_wanted(question: str) -> bool:
+    """What the terminal answers; its end (Ctrl-D) is a no.  Ctrl-C leaves as `KeyboardInterrupt`, as everywhere."""
+    typer.echo(question, nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        typer.echo(err=True)
+    return answer.strip().lower() in ("y", "yes")
 
 
 @cache.command(help=VERIFY_HELP)

@@ -214,6 +214,9 @@ async def open_tier(
     reader, writer = TierReader(disk, patience_s), TierWriter(disk, bounds)
     try:
         await trio.to_thread.run_sync(disk.open, abandon_on_cancel=True)
+    except ConfigError as exc:
+        disk.abandon()
+        raise exc.with_traceback(None) from None  # what it went through in its thread helps nobody
     except BaseException:
         disk.abandon()
         raise
