@@ -157,7 +157,10 @@ def _opened_to_read(path: Path, form: Format, way: str) -> sqlite3.Connection:
 
 
 def _opened_without_log(path: Path, form: Format, why: StorageError) -> sqlite3.Connection:
-    """On a disk that has no room for -wal and -shm: the file alone, which is all there is while the log is empty."""
+    """On a disk that has no room for -wal and -shm: the file alone, which is all there is while the log is empty.
+
+    It goes stale when there is room again and somebody writes: whoever keeps it tries `open_writer` from time to time.
+    """
     with suppress(StorageError, OSError):  # somebody else is there: what was begun in vain is theirs to remove
         Lock(path, what=form.what, exclusive=True).release()
     try:

@@ -38,13 +38,13 @@ _MAGIC = b"SQLite format 3\0"
 NAMES_OF_DATA = frozenset(
     f".{name}"
     for name in (
-        "7z arrow avro bin bmp bz2 cfg css csv doc docx env feather gguf gif gz h5 hdf5 htm html ini ipynb jinja jpeg"
+        "7z arrow avro bmp bz2 cfg css csv doc docx env feather gguf gif gz h5 hdf5 htm html ini ipynb jinja jpeg"
         " journal jpg js json jsonl key lock log manifest md mp3 mp4 ndjson npy npz onnx orc parquet partial pdf pem"
         " pickle pkl png pptx pt pth py pyc rst safetensors sh svg tar tgz tif tiff toml ts tsv txt wav webp whl xls"
         " xlsx xml xz yaml yml zip zst"
     ).split()
 )
-"""What people have beside a cache.  ".db" and ".sqlite" may be one."""
+"""What people have beside a cache.  ".db", ".sqlite" and ".bin" may be one."""
 _HEADER_BYTES = 100
 _OURS = FORMAT.application_id.to_bytes(4, "big")
 _APPLICATION_ID = slice(68, 72)  # https://www.sqlite.org/fileformat2.html#database_header

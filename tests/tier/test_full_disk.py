@@ -12,6 +12,7 @@ from trio.testing import MockClock
 
 from synth_actors.cli.app import run_command
 from synth_actors.tier import open_tier
+from tests.faults.durable import PROMPTS, run
 from tests.tier.support import ENOUGH_BYTES, Clock, again, child, fill, fill_up, found, names, rows_in, size_bytes
 
 COUNT = 300
@@ -52,6 +53,33 @@ async def test_answers_are_served_from_a_full_disk_and_the_tier_comes_back(
         await tier.flush()
         assert await found(tier, range(COUNT + 1)) == list(range(COUNT + 1))
     assert names(small_disk) == ["c"]
+
+
+async def test_a_run_on_a_full_disk_pays_nothing_for_what_the_file_has(small_disk: Path) -> None:
+    assert (await run(small_disk / "c")).paid == len(PROMPTS)
+    fill_up(small_disk / "others")
+    second = await run(small_disk / "c", [*PROMPTS, "new"])
+    assert second.is_right
+    assert (second.paid, second.durable.state, second.durable.dropped) == (1, "read_only", 1)
+    assert names(small_disk) == ["c", "others"]
+
+
+async def test_a_clear_beneath_a_tier_that_reads_on_a_full_disk_never_makes_it_serve_anything_wrong(
+    small_disk: Path, mock_clock: MockClock
+) -> None:
+    path = await filled(small_disk)
+    async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES) as tier:
+        assert await found(tier, range(0, COUNT, 2)) == list(range(0, COUNT, 2))
+        assert await trio.to_thread.run_sync(cache, "clear", path) == 0
+        assert set(await found(tier, range(COUNT))) <= set(range(COUNT))  # `found` looks at every text
+        for pause_s in (30.0, 60.0):
+            await again(tier, mock_clock, pause_s)
+        assert tier.statistics().state == "open"
+        assert await found(tier, range(COUNT)) == []
+        fill(tier, [1], stored_at=time.time())
+        await tier.flush()
+        assert await found(tier, range(COUNT)) == [1]
+    assert cache("verify", path) == 0
 
 
 KILLED = """
