@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from math import inf
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -126,7 +125,7 @@ class Wiring:
         config = self.config.cache
         if config.path is None:
             return nullcontext()
-        return open_tier(Path(config.path), ttl_s=config.ttl_s, max_file_bytes=config.max_file_bytes)
+        return open_tier(config.path, ttl_s=config.ttl_s, max_file_bytes=config.max_file_bytes)
 
     def start(self, nursery: trio.Nursery, tier: Tier | None) -> None:
         """Start the actors: those that are told before those that tell."""

@@ -5,7 +5,6 @@ reaches a request: a tier that cannot read answers "not there", one that cannot 
 """
 
 from synth_actors.tier.rows import Found, Kept
-from synth_actors.tier.statistics import TierStatistics
 from synth_actors.tier.tier import Tier, open_tier
 
-__all__ = ["Found", "Kept", "Tier", "TierStatistics", "open_tier"]
+__all__ = ["Found", "Kept", "Tier", "open_tier"]

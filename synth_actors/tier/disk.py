@@ -17,11 +17,11 @@ from typing import Literal, TypeVar
 
 from synth_actors.errors import ConfigError
 from synth_actors.policy.durable import Pause, has_worked, pause_after
+from synth_actors.snapshot import DurableState
 from synth_actors.storage.errors import DamagedError, LockedError, MismatchError, OutdatedError, StorageError
 from synth_actors.storage.opening import one_moment, translated
 from synth_actors.tier.opening import Files, open_files, open_for_writing, what_happened
 from synth_actors.tier.rows import FORMAT
-from synth_actors.tier.statistics import State
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ TURN_S = 1.0
 logger = logging.getLogger("synth_actors")
 
 Doing = Literal["reading", "writing"]
-WHAT_GOES_ON: dict[State, str] = {
+WHAT_GOES_ON: dict[DurableState, str] = {
     "open": "requests are answered",
     "read_only": "its answers are served and no new ones kept: those will be paid again",
     "off": "requests are answered without it: what it holds is paid again and nothing is kept",
@@ -42,13 +42,13 @@ class Disk:
     """The file at `path` and the troubles with it; `open` comes first.
 
     `now` is the monotonic time that the trio side saw last: it is what pauses are measured by.  `state` and `reason` as
-    in `TierStatistics`; `set_aside` is where files have gone.
+    in `DurableSnapshot`; `set_aside` is where files have gone.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.now = 0.0
-        self.state: State = "off"
+        self.state: DurableState = "off"
         self.reason: str | None = None
         self.set_aside: tuple[str, ...] = ()
         self._files = Files()
@@ -136,7 +136,7 @@ class Disk:
         self.state, self.reason, self._suspect = "open", None, False
         self._inode, self._opened_at = self._inode_there(), self.now
 
-    def _fail(self, exc: StorageError, state: State, failing: Doing = "writing") -> None:
+    def _fail(self, exc: StorageError, state: DurableState, failing: Doing = "writing") -> None:
         """Say so once for each kind of trouble, until what failed has worked, or it was open for a while."""
         if has_worked(self._opened_at, now=self.now):
             self._told.clear()

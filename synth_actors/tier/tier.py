@@ -18,6 +18,7 @@ from pathlib import Path
 import trio
 
 from synth_actors.errors import ConfigError
+from synth_actors.snapshot import DurableSnapshot, DurableState
 from synth_actors.storage.files import real
 from synth_actors.tier.disk import Disk
 from synth_actors.tier.opening import check_place
@@ -25,7 +26,6 @@ from synth_actors.tier.posted import Posted
 from synth_actors.tier.reader import TierReader
 from synth_actors.tier.reading import Look
 from synth_actors.tier.rows import FORMAT, Found, Kept, size_of
-from synth_actors.tier.statistics import State, TierStatistics
 from synth_actors.tier.writer import MOST_QUEUED_BYTES, Bounds, TierWriter
 
 logger = logging.getLogger("synth_actors")
@@ -44,7 +44,7 @@ class Tier:
         self._reader = reader
         self._writer = writer
         self._bounds = bounds
-        self._one_thread = trio.CapacityLimiter(1)
+        self._one_thread = trio.CapacityLimiter(1)  # its own: a program may keep all of trio's threads busy
         self._posted = Posted()
         self._dropped = 0
         self._hits = self._misses = self._stale = self._unread = self._damaged_rows = 0
@@ -55,7 +55,7 @@ class Tier:
         return f"<Tier {self._disk.path.name} {self._state} queued={self._posted.count - self._writer.settled}>"
 
     @property
-    def _state(self) -> State:
+    def _state(self) -> DurableState:
         return self._disk.state if self._reader.reason is None else "hung"
 
     async def fetch(self, keys: Sequence[bytes], identities: Sequence[str]) -> list[Found | None]:
@@ -86,13 +86,7 @@ class Tier:
             look.look(connection, keys, identities)
             return True
 
-        is_read = await trio.to_thread.run_sync(
-            self._reader.ask,
-            ask,
-            abandon_on_cancel=True,  # it only waits: for the end of an engine that is longer than it need be
-            limiter=self._one_thread,
-        )
-        return bool(is_read)
+        return bool(await self._reader.ask(ask))
 
     def _count(self, look: Look) -> None:
         self._hits += look.hits
@@ -129,7 +123,7 @@ class Tier:
 
     async def flush(self) -> None:
         """Return when everything that was posted before is in the file or dropped."""
-        await trio.to_thread.run_sync(self._writer.wait)
+        await trio.to_thread.run_sync(self._writer.wait, limiter=self._one_thread)
 
     def _say_queue(self) -> None:
         if not self._said_queue:
@@ -148,11 +142,11 @@ class Tier:
             self._asked_anew_at = now
             self._writer.wake()
 
-    def statistics(self) -> TierStatistics:
+    def statistics(self) -> DurableSnapshot:
         """What it has done so far, and how it is."""
         writer, disk = self._writer, self._disk
         self._posted.settle(writer.settled)  # also when nobody asks or posts any more, nothing is held for long
-        return TierStatistics(
+        return DurableSnapshot(
             path=str(disk.path),
             state=self._state,
             reason=self._reader.reason or disk.reason,
@@ -191,7 +185,7 @@ async def open_tier(
     *,
     ttl_s: float | None,
     max_file_bytes: int,
-    wall: Callable[[], float] = time.time,
+    wall: Callable[[], float] = lambda: time.time(),
     patience_s: float = PATIENCE_S,
 ) -> AsyncIterator[Tier]:
     """The durable tier in the file `path`, made when it is not there; several processes may share it.
@@ -213,7 +207,7 @@ async def open_tier(
     disk.now = trio.current_time()
     reader, writer = TierReader(disk, patience_s), TierWriter(disk, bounds)
     try:
-        await trio.to_thread.run_sync(disk.open, abandon_on_cancel=True)
+        await trio.to_thread.run_sync(disk.open, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
     except ConfigError as exc:
         disk.abandon()
         raise exc.with_traceback(None) from None  # what it went through in its thread helps nobody
@@ -233,4 +227,4 @@ async def open_tier(
     finally:
         tier._is_ending = True
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(tier._end)
+            await trio.to_thread.run_sync(tier._end, limiter=trio.CapacityLimiter(1))

@@ -12,8 +12,9 @@ import pytest
 from trio.testing import MockClock
 
 from synth_actors.errors import ConfigError
+from synth_actors.snapshot import DurableSnapshot
 from synth_actors.storage.opening import Format, open_writer
-from synth_actors.tier import TierStatistics, open_tier
+from synth_actors.tier import open_tier
 from synth_actors.tier.rows import FORMAT
 from tests.tier.support import ENOUGH_BYTES, Clock, again, child, content, fill, found, kept, key, names, rows_in
 
@@ -27,7 +28,7 @@ async def filled(path: Path, count: int = COUNT) -> bytes:
     return content(path)
 
 
-async def use(path: Path) -> tuple[list[int], TierStatistics]:
+async def use(path: Path) -> tuple[list[int], DurableSnapshot]:
     """Which of the answers are found in a next run, in which new ones are kept; a wrong one fails the test."""
     async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
         there = await found(tier, range(COUNT))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from synth_actors.tier import Tier, open_tier
@@ -136,7 +137,7 @@ async def test_a_run_whose_disk_hangs_ends_and_what_it_used_is_closed_when_the_d
     async with open_tier(path, ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock(), patience_s=SHORT_S) as tier:
         fill(tier, [1])
         await tier.flush()
-        assert await trio.to_thread.run_sync(tier._reader.ask, hang) is None
+        assert await tier._reader.ask(hang) is None
         assert reached.is_set()
         fill(tier, [2])
     assert tier.statistics().written == 2
@@ -187,3 +188,20 @@ async def test_an_opening_that_hangs_can_be_cancelled_and_leaves_nothing_open(
     files = disks[0]._files
     assert (files.reader, files.writer, files.lock) == (None, None, None)
     assert names(tmp_path) == ["c"]
+
+
+async def test_a_program_that_keeps_all_of_trios_threads_busy_holds_up_neither_a_fetch_nor_the_end(
+    tmp_path: Path,
+) -> None:
+    free = threading.Event()
+    limiter = trio.to_thread.current_default_thread_limiter()
+    async with trio.open_nursery() as nursery:
+        for _ in range(int(limiter.total_tokens)):
+            nursery.start_soon(trio.to_thread.run_sync, free.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        async with open_tier(tmp_path / "c", ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
+            fill(tier, [1])
+            await tier.flush()
+            assert await found(tier, [1]) == [1]
+        free.set()
+    assert rows_in(tmp_path / "c") == 1

@@ -200,7 +200,7 @@ async def test_a_look_waits_for_a_replacement_of_the_connections(tmp_path: Path)
         async with trio.open_nursery() as nursery:
             with tier._disk._turn:
                 nursery.start_soon(see, tier)
-                while not tier._one_thread.borrowed_tokens:
+                while not tier._reader._open:
                     await trio.lowlevel.checkpoint()
                 await trio.sleep(SHORT_S)
 
