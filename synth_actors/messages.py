@@ -79,6 +79,13 @@ class Shrink:
 
 
 @dataclass(slots=True, eq=False)
+class BoundCache:
+    """Occupy no more than `footprint_bytes` from now on: what comes makes its own room, coldest first."""
+
+    footprint_bytes: int
+
+
+@dataclass(slots=True, eq=False)
 class DropExpired:
     """Drop every expired entry and give back what the dead ones hold; `reply` gets how many expired."""
 

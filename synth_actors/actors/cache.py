@@ -21,6 +21,7 @@ from synth_actors.messages import (
     Abandoned,
     Absent,
     AwaitFetches,
+    BoundCache,
     Drop,
     DropExpired,
     Failure,
@@ -45,7 +46,7 @@ from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot
 from synth_actors.usage import NO_USAGE, Usage, tokens_of
 
-CacheMessage = Lookup | Abandoned | Generated | Fetched | Shrink | DropExpired | AwaitFetches
+CacheMessage = Lookup | Abandoned | Generated | Fetched | Shrink | BoundCache | DropExpired | AwaitFetches
 
 ENTRIES_PER_TURN = 200
 """Entries dropped or moved in one turn, so that a large shrink never holds up a lookup for more than about 1 ms."""
@@ -104,6 +105,8 @@ class CacheActor(Decider[CacheMessage]):
             case Shrink(wanted_bytes):
                 self._index.begin_shrink(wanted_bytes)
                 self._tend()
+            case BoundCache(footprint_bytes):
+                self._index.bound_footprint(footprint_bytes)
             case DropExpired():
                 self._drops.append((message, self._index.expired))
                 self._tend()

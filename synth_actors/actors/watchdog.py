@@ -1,7 +1,7 @@
 """Does the process stay inside its memory limit?
 
 Looks at resident memory, at what the engine holds, and at the container's room every quarter of a second, asks
-`policy.memory`, and tells the cache or the router what to give up.
+`policy.memory`, and tells the cache or the router what to give up, and the cache how far it may grow until then.
 """
 
 from __future__ import annotations
@@ -77,10 +77,13 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._due = trio.current_time() + interval_s
         self._peak_rss = 0
         self._shrinks = self._released = self._trims = 0
+        self._bound_told: int | None = None
         self._pages_before: int | None = None  # at the last shrink or look, until what it gave back was counted
 
     async def run(self) -> None:
         """Look every `interval_s`, and serve what is asked in between."""
+        if self._bound_told is None:
+            await self._begin()
         while True:
             message: WatchdogMessage | None = None
             with trio.move_on_at(self._due):
@@ -110,7 +113,9 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
             self._fail_reply(message, exc.__cause__)
             return
         await self._trim()
-        message.reply.send(max(0, before - self._read_rss()))
+        freed = max(0, before - self._read_rss())
+        await self._look()  # so that the state is that of the memory as it is now
+        message.reply.send(freed)
 
     async def _set_limit(self, message: messages.SetMemoryLimit) -> None:
         try:
@@ -155,18 +160,33 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._in_hand.clear()
         self.mailbox.handled(1, perf_counter() - began)
 
+    async def _begin(self) -> None:
+        """How far the cache may grow until the first look: nobody has done anything yet."""
+        rss = self._policy.rss_at_open_bytes
+        container = await self._near_container(rss)
+        self._policy.begin(self._read(trio.current_time(), rss, container))
+        self._tell_bound()
+
     async def _look(self) -> None:
         now = trio.current_time()
         if self._policy.judges_at(now):
             await self._trim()  # else what was given up stays resident, and the policy gives up on it
         self._count_released()
-        container = await self._tight_container()
-        await self._obey(self._policy.decide(self._read(now, container)))
+        rss = self._read_rss()
+        container = await self._near_container(rss)
+        verdict = self._policy.decide(self._read(now, rss, container))
+        self._tell_bound()
+        await self._obey(verdict)
 
-    def _read(self, now: float, container: ContainerMemory | None) -> Reading:
+    def _tell_bound(self) -> None:
+        if (bound := self._policy.cache_bound_bytes) != self._bound_told:
+            self._bound_told = bound
+            self._cache.tell(messages.BoundCache(bound))
+
+    def _read(self, now: float, rss: int, container: ContainerMemory | None) -> Reading:
         held = self._sources.held
         return Reading(
-            rss_bytes=self._read_rss(),
+            rss_bytes=rss,
             cache_bytes=self._sources.cache_bytes(),
             calls_bytes=held.calls_bytes,
             queued_bytes=held.queued_bytes,
@@ -176,10 +196,10 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
             now=now,
         )
 
-    async def _tight_container(self) -> ContainerMemory | None:
+    async def _near_container(self, rss: int) -> ContainerMemory | None:
         """The container's figures, when they may matter."""
         container = self._sources.container
-        if container is None or not container.may_be_near(self._policy.eased_room_bytes):
+        if container is None or not container.may_be_near(lambda limit: self._policy.near_room_bytes(limit, rss)):
             return None
         return await self._sources.read(container)
 

@@ -19,7 +19,7 @@ from sortedcontainers import SortedList
 from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
 from synth_actors.policy.eviction import GreedyDualSizeFrequency, LeastRecentlyUsed, Order
 from synth_actors.policy.reclaim import Evicted, Reclaim
-from synth_actors.policy.segments import Allocate, Segment, Segments, touches_to_copy, touches_to_release
+from synth_actors.policy.segments import Allocate, Segment, Segments, in_pages, touches_to_copy, touches_to_release
 
 if TYPE_CHECKING:
     from collections.abc import Set
@@ -106,6 +106,8 @@ class CacheIndex:
             self._order = GreedyDualSizeFrequency(self._entries, by_tokens=worth == "tokens", fair_bytes=fair_bytes)
         self._expiries: SortedList[tuple[float, bytes]] = SortedList()
         self._next_expiry: float | None = None
+        self._bound_bytes: float = inf  # of the footprint
+        self._ceiling_bytes: float = inf  # that, or as long as it is above, what it has come down to
         self._reclaim: Reclaim | None = None
         self._work: Iterator[int] | None = None  # the steps of it, or of a cleaning
 
@@ -159,7 +161,9 @@ class CacheIndex:
         if self.max_entry_bytes is not None and len(value) > self.max_entry_bytes:
             self.refused += 1
             return REFUSED
-        if not self._fits(len(value)):
+        needed_bytes = in_pages(len(value)) + ENTRY_OVERHEAD_BYTES
+        ceiling_bytes = max(self._bound_bytes, self._ceiling_bytes - needed_bytes)
+        if not self._fits(len(value)) or needed_bytes > ceiling_bytes:
             self.no_room += 1
             return NO_ROOM
         accounted = len(value) + ENTRY_OVERHEAD_BYTES
@@ -167,6 +171,8 @@ class CacheIndex:
         entry = Entry(key, accounted, inf if lifetime_s is None else now + lifetime_s, identity)
         entry.label, entry.tokens, entry.cost_usd = label, tokens, cost_usd
         self._make_room(accounted, now)
+        self._ceiling_bytes = ceiling_bytes
+        self._make_way(needed_bytes, now)
         try:
             self.segments.add(entry, value)
         except MemoryError:
@@ -221,6 +227,16 @@ class CacheIndex:
         """Whether `tend` has something to do now: a shrink, cleaning, or sorting that was put off."""
         return self._work is not None or self.segments.is_littered or self._order.is_unsettled
 
+    def bound_footprint(self, bytes_: int) -> None:
+        """From now on a store leaves the footprint at no more than that; whatever is in its way goes, coldest first.
+
+        Nothing goes by this alone (`begin_shrink` is for that), but as long as more is occupied a store gives back
+        about twice what it takes, and what a shrink has given back is not occupied again.  Values that are being copied
+        from one segment to another may come on top for a moment, at most a segment of them.
+        """
+        self._bound_bytes = bytes_
+        self._ceiling_bytes = max(bytes_, self.footprint_bytes)
+
     def begin_shrink(self, bytes_wanted: int) -> None:
         """Give back so many bytes of the footprint as of now; `tend` does it, and drops what has expired first.
 
@@ -246,6 +262,7 @@ class CacheIndex:
         while left > 0 and (self._work is not None or self._begin_cleaning()):
             left -= self._step()
         self._order.settle(max(0, left))
+        self._ceiling_bytes = max(self._bound_bytes, min(self._ceiling_bytes, self.footprint_bytes))
         return self.is_busy or (self._next_expiry is not None and self._next_expiry <= now)
 
     def evict_for_memory(self, entry: Entry) -> None:
@@ -322,6 +339,22 @@ class CacheIndex:
                 self._order.evicted(entry)
                 self._remove(entry)
                 self.evicted_for_space += 1
+
+    def _make_way(self, needed_bytes: int, now: float) -> None:
+        """Bring the footprint so low that this much more is no more than the ceiling.
+
+        What was put off comes first, since it gives back without taking a live entry.  Whole segments are given back,
+        so this is little work for most stores and the emptying of a segment for a few.
+        """
+        while self.footprint_bytes + needed_bytes > self._ceiling_bytes:
+            if self.expire(now, limit=1):
+                continue
+            if self._work is not None or self._begin_cleaning():
+                self._step()
+                continue
+            entry = self._order.coldest()
+            self._order.evicted(entry)
+            self.evict_for_memory(entry)
 
     def _add(self, entry: Entry) -> None:
         self._entries[entry.key] = entry

@@ -4,7 +4,7 @@ A watchdog that evicts until resident memory falls empties the cache and frees n
 So the engine steers by what it holds itself: what the cache occupies, times what such a byte is worth in resident ones
 (learned from earlier shrinks), and what calls under way hold.  A measure is taken only where it can take a worthwhile
 share of the excess, in bounded steps, and one that had no effect is given up soon.  Memory that is not the engine's is
-said once and not fought.
+said once and not fought.  Between two readings the cache keeps to a bound (`cache_room`).
 """
 
 from __future__ import annotations
@@ -13,41 +13,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Literal
 
+from synth_actors.policy.cache_room import CacheRoom
 from synth_actors.policy.call_cost import CallCost
 from synth_actors.policy.memory_limit import MIB, check_limit
+from synth_actors.policy.memory_thresholds import DEFAULT_THRESHOLDS, MemoryThresholds
 
 State = Literal["ok", "shrinking", "slowed", "not_reclaimable"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryThresholds:
-    """When the policy acts, and when it stops.  Marks are shares of the room between opening and the limit."""
-
-    high_mark: float = 0.95  # pressure begins here
-    low_mark: float = 0.85  # and ends here
-    aim: float = 0.83  # a shrink aims below the low mark, since the cache refills meanwhile
-    largest_step: float = 0.25  # of the accounted bytes, in one shrink
-    smallest_step_bytes: int = MIB  # resident memory does not show less than this
-    worthwhile_share: float = 0.25  # a cache, or calls, that hold less than this share of the excess are left alone
-    fruitful_share: float = 0.1  # a shrink has helped when this share of it shows in resident memory
-    learning: float = 0.3  # weight of a shrink in what an accounted byte is worth; the first one is all that is known
-    judgeable_share: float = 0.5  # a shrink says nothing when less than this share of it was not refilled since
-    attempt_share: float = 0.125  # of the calls, by which is slowed as long as it is only a guess that calls hold much
-    fruitful_slow: float = 0.01  # slowing has helped when this share of the room came back
-    patience: int = 3  # actions without effect before their kind is given up
-    settle_s: float = 0.2  # between a shrink and its judgement: one look at the default interval
-    slow_settle_s: float = 2.0  # between slowing and its judgement
-    drain_patience_s: float = 10.0  # how much longer running calls may take to sink to the cap
-    recover_s: float = 2.0  # between two steps up; doubled when pressure soon comes back
-    longest_recover_s: float = 60.0
-    recover_share: float = 0.125  # of the full concurrency, in one step up
-    growth_since_giving_up: float = 0.1  # above what was given up: new memory may be the engine's again
-    forgetting: float = 0.998  # per reading, so that memory that came and went does not hide what comes later
-    tight_share: float = 0.05  # of a container's limit: with less room than that, and than `tight_bytes`, it is tight
-    tight_bytes: int = 256 * MIB
-
-
-DEFAULT_THRESHOLDS = MemoryThresholds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +61,10 @@ class NotReclaimable:
 
 Verdict = Fine | Shrink | Trim | Slow | Recover | NotReclaimable
 FINE = Fine()
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / MIB:.1f} MiB"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +121,7 @@ class MemoryPolicy:
         self._recover_at = inf
         self._recovered_at = -inf
         self._judge_at = -inf
+        self._cache_room = CacheRoom()
         self._set_marks(limit_bytes)
 
     def set_limit(self, limit_bytes: int) -> None:
@@ -167,6 +143,10 @@ class MemoryPolicy:
         self.high_bytes = self.rss_at_open_bytes + int(self._is.high_mark * self._room)
         self.low_bytes = self.rss_at_open_bytes + int(self._is.low_mark * self._room)
         self._aim_bytes = self.rss_at_open_bytes + int(self._is.aim * self._room)
+        full_bytes = self.rss_at_open_bytes + int(self._is.full_mark * self._room)
+        # with so much in it, and all else just below the high mark, the process is at its limit and not above
+        least_bytes = limit_bytes - self.high_bytes
+        self._cache_room.set_marks(full_bytes=full_bytes, least_bytes=least_bytes, room_bytes=self._room)
         self._floor = 0  # shrinking the cache below this was found useless
         self._begin_spell(0)
 
@@ -184,13 +164,44 @@ class MemoryPolicy:
         """With this much room it is tight no more."""
         return self.tight_room_bytes(container_limit_bytes) + self.high_bytes - self.low_bytes
 
+    def near_room_bytes(self, container_limit_bytes: int, rss_bytes: int) -> int:
+        """With less room than this it may matter until the next look: that is what this process may still grow by."""
+        growth = max(0, self.high_bytes - rss_bytes)
+        return max(self.eased_room_bytes(container_limit_bytes), self.tight_room_bytes(container_limit_bytes) + growth)
+
+    @property
+    def cache_bound_bytes(self) -> int:
+        """What the cache may occupy until the next look, by the last one."""
+        return self._cache_room.bound_bytes
+
     def judges_at(self, now: float) -> bool:
         """Whether the next reading shows what the last action did: what is free then should not be resident."""
         return self._before is not None and now >= self._judge_at
 
+    def begin(self, reading: Reading) -> None:
+        """Set `cache_bound_bytes` by the reading at opening, when there is nothing to do yet."""
+        self._bound_cache(reading)
+
     def decide(self, reading: Reading) -> Verdict:
-        """What to do about this reading."""
+        """What to do about this reading; `cache_bound_bytes` is set anew, too."""
         self.calls.look(self._unexplained(reading), reading.in_flight, reading.now)
+        verdict = self._decide(reading)
+        self._bound_cache(reading)
+        if isinstance(verdict, Shrink):
+            self._cache_room.shrink(reading.cache_bytes - verdict.wanted_bytes)
+        return verdict
+
+    def _bound_cache(self, reading: Reading) -> None:
+        rss_per_byte = max(1.0, self.rss_per_accounted_byte)  # it counts whole pages: what comes takes no less
+        self._cache_room.look(
+            cache_bytes=reading.cache_bytes,
+            others_bytes=self._pressure(reading) - int(rss_per_byte * reading.cache_bytes),
+            rss_per_byte=rss_per_byte,
+            may_grow=self.state != "shrinking",
+            is_settled=self.state in ("slowed", "not_reclaimable"),
+        )
+
+    def _decide(self, reading: Reading) -> Verdict:
         match self.state:
             case "ok":
                 return self._press_anew(reading) if self._pressure(reading) >= self.high_bytes else FINE
@@ -312,17 +323,19 @@ class MemoryPolicy:
         return NotReclaimable(self._reason(reading))
 
     def _reason(self, reading: Reading) -> str:
+        rss = _mib(reading.rss_bytes)
         if reading.rss_bytes >= self.high_bytes:
-            what = f"{reading.rss_bytes} bytes are resident, above the mark of {self.high_bytes}"
+            what = f"{rss} are resident, above the mark of {_mib(self.high_bytes)}"
+            remedy = "Raise EngineConfig.memory_limit_bytes"
         else:
-            what = (
-                f"the container of {reading.container_limit_bytes} bytes has {reading.container_room_bytes} left,"
-                f" and this process holds {reading.rss_bytes}"
-            )
+            limit, room = _mib(reading.container_limit_bytes or 0), _mib(reading.container_room_bytes)
+            what = f"the container of {limit} has {room} left, and this process holds {rss}"
+            remedy = "Give the container more memory"
         calls = int(reading.in_flight * self.calls.bytes_per_call) + reading.calls_bytes
         return (
-            f"{what}; the cache occupies {reading.cache_bytes} of them, {reading.in_flight} calls under way about"
-            f" {calls}: giving up more would not help, so nothing more is given up; the rest is the program's"
+            f"{what}; the cache occupies {_mib(reading.cache_bytes)} of them, {reading.in_flight} calls under way about"
+            f" {_mib(calls)}: giving up more would not help, so nothing more is given up; the rest is the program's."
+            f" {remedy}, or have the program hold less; this is said again when a tenth more has come"
         )
 
     def _not_reclaimable(self, reading: Reading) -> Verdict:

@@ -31,8 +31,10 @@ def check_limit(limit_bytes: int, rss_at_open_bytes: int) -> None:
         ConfigError: the process is at or above the limit already.
     """
     if rss_at_open_bytes >= limit_bytes:
+        example = rss_at_open_bytes + LEAST_ROOM_BYTES
         raise ConfigError(
             f"EngineConfig.memory_limit_bytes: {limit_bytes} bytes ({limit_bytes / MIB:.0f} MiB) leave no room: the"
-            f" process holds {rss_at_open_bytes} bytes ({rss_at_open_bytes / MIB:.0f} MiB) at opening; give at least"
-            f" {rss_at_open_bytes + 64 * MIB}, run in a larger container, or load less before the engine opens"
+            f" process holds {rss_at_open_bytes} bytes ({rss_at_open_bytes / MIB:.0f} MiB) at opening; give more than"
+            f" that, for example {example} ({example / MIB:.0f} MiB), run in a larger container, or load less before"
+            " the engine opens"
         )

@@ -79,19 +79,21 @@ def cut_off(samples: Sequence[Sample], share: float) -> Rank | None:
 def in_order_of_gain(segments: Sequence[Segment], samples: Sequence[Sample], coldest: Rank | None) -> list[Segment]:
     """Those first that give back the largest share of what they hold: dead, or not above the rank.
 
-    Of equal ones, those that give back all they hold above all, the order stays: the oldest first.  Then the objects
-    of what goes, which were made one after another, leave whole pieces of the heap free, too.  Segments of which there
-    is no sample come last.
+    Of equal ones, those that give back all they hold above all, the coldest first: a segment of entries that were
+    copied long ago is young itself, and if it were left until last, all that goes would go before something colder.
+    Segments of which there is no sample come last.
     """
     gains: dict[Segment, float] = {}
     totals: dict[Segment, float] = {}
+    lowest: dict[Segment, Rank] = {}
     for rank, bytes_, segment in samples:
         totals[segment] = totals.get(segment, segment.dead_bytes) + bytes_
         is_cold = coldest is not None and rank <= coldest
         gains[segment] = gains.get(segment, segment.dead_bytes) + (bytes_ if is_cold else 0)
-    return sorted(
-        segments, key=lambda segment: gains[segment] / totals[segment] if segment in gains else -1, reverse=True
-    )
+        lowest[segment] = min(rank, lowest.get(segment, rank))
+    known = (segment for segment in segments if segment in gains)
+    unknown = [segment for segment in segments if segment not in gains]
+    return sorted(known, key=lambda segment: (-gains[segment] / totals[segment], lowest[segment])) + unknown
 
 
 class Evicted:

@@ -19,7 +19,7 @@ from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources, read_i
 from synth_actors.errors import ConfigError, EngineClosedError
 from synth_actors.feed import Held
 from synth_actors.machine import Container, ContainerMemory
-from synth_actors.messages import DropExpired, Optimize, SetConcurrencyCap, SetMemoryLimit, Shrink
+from synth_actors.messages import BoundCache, DropExpired, Optimize, SetConcurrencyCap, SetMemoryLimit, Shrink
 from synth_actors.policy.memory import MemoryPolicy
 from synth_actors.policy.memory_limit import MIB
 from synth_actors.policy.restart import RestartBudget
@@ -70,9 +70,12 @@ class Cache(Decider[Any]):
         super().__init__(mailbox)
         self.process = process
         self.wanted: list[int] = []
+        self.bounds: list[int] = []
 
     def handle(self, message: Any) -> None:
         match message:
+            case BoundCache(footprint_bytes):
+                self.bounds.append(footprint_bytes)
             case Shrink(wanted_bytes):
                 self.wanted.append(wanted_bytes)
                 self.process.release(wanted_bytes)
@@ -214,6 +217,61 @@ async def test_a_lower_limit_is_looked_at_at_once(autojump_clock: trio.testing.M
         assert snapshot.limit_bytes == limit
         assert snapshot.rss_bytes <= snapshot.low_bytes
         assert snapshot.state == "ok"
+
+
+async def test_the_cache_is_bounded_before_anything_was_looked_at(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        await trio.testing.wait_all_tasks_blocked()
+        assert (kit.process.read, trio.current_time()) == ([], 0.0)
+        assert kit.cache.bounds == [225 * MIB], "half of what is free below nine tenths"
+
+
+async def test_a_container_with_less_room_bounds_the_cache_at_opening(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    container = container_of(tmp_path, 1000 * MIB, 970 * MIB, 0)
+    async with running(Process(container=container)) as kit:
+        assert kit.cache.bounds == [25 * MIB], "it is tight: only what it may have in any case"
+
+
+async def test_a_container_with_less_room_than_the_limit_bounds_the_cache_before_it_is_tight(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    container = container_of(tmp_path, 1000 * MIB, 700 * MIB, 0)  # 300 are left, 50 of them are for others
+    async with running(Process(container=container)) as kit:
+        assert kit.cache.bounds == [(300 - 50 - 25) * MIB // 2]
+        await trio.sleep(1.0)
+        assert kit.watchdog.snapshot().state == "ok"
+
+
+async def test_a_bound_is_told_only_when_it_moves(autojump_clock: trio.testing.MockClock) -> None:
+    async with running(Process()) as kit:
+        await trio.sleep(3.1)
+        told = list(kit.cache.bounds)
+        kit.process.foreign += 2 * MIB
+        await trio.sleep(3.0)
+        assert kit.cache.bounds == told
+        kit.process.foreign += 200 * MIB
+        await trio.sleep(3.0)
+        assert kit.cache.bounds[len(told) :] == [124 * MIB], "half of what is left"
+
+
+async def test_a_shrink_is_a_bound_that_what_comes_in_meanwhile_cannot_pass(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Process(cache=480 * MIB)) as kit:
+        await trio.sleep(0.3)
+        assert kit.cache.bounds[-1] == kit.process.cache == 480 * MIB - kit.cache.wanted[0]
+
+
+async def test_after_optimize_the_state_is_that_of_the_memory_as_it_is_then(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(Process(cache=480 * MIB, expired=300 * MIB)) as kit:
+        await trio.sleep(0.3)
+        assert kit.watchdog.snapshot().state == "shrinking"
+        await kit.box.ask(Optimize())
+        assert kit.watchdog.snapshot().state == "ok"
 
 
 async def test_what_a_long_shrink_gives_back_is_counted_to_its_end(autojump_clock: trio.testing.MockClock) -> None:

@@ -270,3 +270,55 @@ async def test_a_lower_limit_takes_the_coldest_and_gives_their_pages_back(autoju
         assert memory.released_bytes > 0.15 * before.cache_bytes
         assert (await engine.generate("p3999")).cached
         assert not (await engine.generate("p0")).cached
+
+
+@pytest.mark.parametrize("policy", ["lru", "cost"])
+async def test_however_fast_answers_come_the_cache_stays_within_the_limit(
+    policy: Any, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    """Answers of 40 kB come, 24 MB of them at each moment of the clock; the watchdog looks every 0.25 s."""
+    monkeypatch.setattr(machine, "rss_bytes", lambda: 100 * MIB)
+    provider = ScriptedProvider(lambda call: Step(text="x" * 40_000))
+    cache = CacheConfig(max_bytes=2**30, policy=policy)
+    async with open_engine(provider, EngineConfig(memory_limit_bytes=150 * MIB, cache=cache)) as engine:
+        footprint = engine._wiring._cache
+
+        def resident() -> int:
+            return 100 * MIB + footprint.footprint_bytes + 4 * MIB
+
+        watch(engine, resident)
+        for burst in range(10):
+            async with engine.batch(f"{burst} {number}" for number in range(600)) as outcomes:
+                async for _ in outcomes:
+                    assert resident() < 150 * MIB
+            await trio.sleep(0.3)
+        snapshot = await engine.metrics()
+        assert (snapshot.memory.state, snapshot.memory.shrinks) == ("ok", 0), "what may be full is no pressure"
+        assert snapshot.cache.accounted_bytes > 35 * MIB, "nor is it emptied"
+        assert snapshot.cache.evicted_for_memory == 6_000 - snapshot.cache.entries
+        assert snapshot.cache.evicted_out_of_order == 0
+        assert (await engine.generate("9 599")).cached
+        assert not (await engine.generate("0 0")).cached
+
+
+async def test_answers_that_come_while_it_shrinks_do_not_fill_it_again(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    monkeypatch.setattr(machine, "rss_bytes", lambda: 100 * MIB)
+    provider = ScriptedProvider(lambda call: Step(text="x" * 40_000))
+    foreign = {"bytes": 0}
+    config = EngineConfig(memory_limit_bytes=150 * MIB, cache=CacheConfig(max_bytes=2**30))
+    async with open_engine(provider, config) as engine:
+        cache = engine._wiring._cache
+        watch(engine, lambda: 100 * MIB + cache.footprint_bytes + foreign["bytes"])
+        for burst in range(8):
+            await engine.generate_batch([f"{burst} {number}" for number in range(400)])
+            await trio.sleep(0.3)
+        foreign["bytes"] = 15 * MIB
+        for burst in range(8, 20):
+            await engine.generate_batch([f"{burst} {number}" for number in range(300)])
+            await trio.sleep(0.3)
+        memory = (await engine.metrics()).memory
+        assert (memory.state, memory.slowdowns, memory.not_reclaimable) == ("ok", 0, 0)
+        assert memory.shrinks == 2, "each gives up a quarter at most"
+        assert 25 * MIB < cache.footprint_bytes < 31 * MIB

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from synth_actors.errors import ConfigError
 from synth_actors.policy.memory import (
-    DEFAULT_THRESHOLDS,
     Fine,
     MemoryPolicy,
     NotReclaimable,
@@ -21,6 +20,7 @@ from synth_actors.policy.memory import (
     Verdict,
 )
 from synth_actors.policy.memory_limit import LEAST_ROOM_BYTES, MIB, check_limit, default_limit
+from synth_actors.policy.memory_thresholds import DEFAULT_THRESHOLDS
 
 OPEN = 60 * MIB
 LIMIT = 560 * MIB  # so the room is 500 MiB, the marks are at 535 and 485
@@ -420,7 +420,8 @@ def test_a_limit_that_is_reached_at_opening_is_refused_with_both_numbers(limit: 
     assert "EngineConfig.memory_limit_bytes" in message
     assert str(limit) in message
     assert str(OPEN) in message
-    assert "give at least" in message
+    assert f"give more than that, for example {OPEN + LEAST_ROOM_BYTES} (124 MiB)" in message
+    check_limit(OPEN + LEAST_ROOM_BYTES, OPEN)
 
 
 def test_a_limit_above_what_is_held_at_opening_is_accepted() -> None:
@@ -499,7 +500,27 @@ def test_the_reason_names_the_container_when_it_is_what_is_full() -> None:
     process = Process(container=500 * MIB, neighbour=430 * MIB)
     (_, said) = process.run(10)
     assert isinstance(said, NotReclaimable)
-    assert f"the container of {500 * MIB} bytes has {10 * MIB} left" in said.reason
+    assert "the container of 500.0 MiB has 10.0 MiB left, and this process holds 60.0 MiB" in said.reason
+    assert "Give the container more memory" in said.reason
+
+
+def test_the_reason_has_figures_in_mib_and_a_remedy() -> None:
+    process = Process(foreign=900 * MIB, cache=20 * MIB)
+    (_, said) = process.run(10)
+    assert isinstance(said, NotReclaimable)
+    assert "985.0 MiB are resident, above the mark of 535.0 MiB; the cache occupies 20.0 MiB of them" in said.reason
+    assert "Raise EngineConfig.memory_limit_bytes, or have the program hold less" in said.reason
+
+
+def test_memory_that_is_not_the_engine_s_is_said_again_when_a_tenth_more_has_come() -> None:
+    process = Process(foreign=900 * MIB)
+    process.run(10)
+    process.foreign += int(0.09 * process.rss)
+    process.run(10)
+    assert process.policy.given_up == 1
+    process.foreign += int(0.02 * process.rss)
+    process.run(10)
+    assert process.policy.given_up == 2
 
 
 def test_what_others_hold_in_the_container_is_not_ours_to_use() -> None:

@@ -275,6 +275,26 @@ def test_below_the_cut_off_lies_what_is_wanted_and_no_sample_more(
     assert below - last < share * total
 
 
+def test_of_segments_that_are_as_cold_the_coldest_comes_first_whenever_it_was_written() -> None:
+    older, copied = (Segment(bytearray(1), 1000) for _ in range(2))
+    for segment in (older, copied):
+        segment.written_bytes = segment.live_bytes = 1000
+    samples = [Sample((0.0, 5), 1000.0, older), Sample((0.0, 1), 1000.0, copied)]
+    assert in_order_of_gain([older, copied], samples, (0.0, 9)) == [copied, older]
+
+
+@pytest.mark.parametrize("size", [1_600, 40_000])
+def test_of_answers_that_are_never_used_again_few_go_out_of_order(size: int) -> None:
+    count = 20_000_000 // size
+    index = CacheIndex(max_entries=10**6, max_bytes=10**9, ttl_s=None)
+    for number in range(4 * count):
+        index.store(key(number), bytes(size), now=0.0, identity="maker")
+        if number >= count and number % (count // 5) == 0:
+            shrink(index, 0.2)
+    assert index.evicted_for_memory > 2 * count
+    assert index.evicted_out_of_order < 0.2 * index.evicted_for_memory, "0.88 when what was copied out went last"
+
+
 def test_nothing_wanted_or_nothing_there_is_no_cut_off() -> None:
     sample = Sample((0.0, 1), 10.0, Segment(bytearray(1), 1))
     assert cut_off([sample], 0.0) is None

@@ -26,7 +26,7 @@ from synth_actors.policy.cache_index import (
     CacheIndex,
     Entry,
 )
-from synth_actors.policy.segments import DEAD_SHARE
+from synth_actors.policy.segments import DEAD_SHARE, in_pages
 
 KEYS = [bytes([number]) * 16 for number in range(12)]
 IDENTITIES = ["local", "paid"]
@@ -81,6 +81,7 @@ class CacheAgainstList(RuleBasedStateMachine):
         )
         self.by_cost = policy == "cost"
         self.floor = 0.0
+        self.bound = self.ceiling = inf
         self.memory_is_short = False
         self.lines: list[Line] = []
         self.now = 0.0
@@ -144,6 +145,7 @@ class CacheAgainstList(RuleBasedStateMachine):
     )
     def store(self, key: bytes, size: int, tokens: int, ttl_s: float | None, who: str) -> None:
         value = self.new_value(size)
+        is_shrinking = self.index._reclaim is not None
         admission = self.index.store(key, value, now=self.now, identity=who, tokens=tokens, ttl_s=ttl_s)
         if (older := self.line_of(key)) is not None:
             self.drop(older, "replaced")
@@ -153,12 +155,17 @@ class CacheAgainstList(RuleBasedStateMachine):
             self.counts["refused"] += 1
             assert admission is REFUSED
             return
-        if line.size > self.index.max_bytes:
+        needed = in_pages(size) + ENTRY_OVERHEAD_BYTES
+        ceiling = max(self.bound, self.ceiling - needed)
+        if line.size > self.index.max_bytes or needed > ceiling:
             self.counts["no_room"] += 1
             assert admission is NO_ROOM
             return
         while len(self.lines) >= self.index.max_entries or self.total() + line.size > self.index.max_bytes:
             self.make_room()
+        self.ceiling = ceiling
+        self.make_way(is_shrinking)
+        assert self.index.footprint_bytes <= self.ceiling
         if admission is NO_ROOM:
             assert self.memory_is_short
             self.counts["no_room"] += 1
@@ -176,10 +183,16 @@ class CacheAgainstList(RuleBasedStateMachine):
     def begin_shrink(self, wanted: int) -> None:
         self.index.begin_shrink(wanted)
 
+    @rule(bound=st.integers(0, 100_000))
+    def bound_footprint(self, bound: int) -> None:
+        self.index.bound_footprint(bound)
+        self.bound, self.ceiling = bound, max(bound, self.index.footprint_bytes)
+
     @rule(limit=st.integers(0, 6))
     def tend(self, limit: int) -> None:
         was_busy = self.index.is_busy
         more = self.index.tend(self.now, limit)
+        self.lower_the_ceiling()
         touched = self.drop_expired(limit)
         evicted = self.drop_what_went()
         assert touched + len(evicted) <= limit
@@ -280,11 +293,33 @@ class CacheAgainstList(RuleBasedStateMachine):
             self.floor = coldest.priority
             self.drop(coldest, "evicted_for_space")
 
+    def make_way(self, is_shrinking: bool) -> None:
+        """What the store has evicted for the bound: what has expired, then the coldest, unless it went on shrinking."""
+        while gone := [line for line in self.lines if line.key not in self.index]:
+            if (expired := self.longest_expired()) is not None:
+                self.drop(expired, "expired")
+                continue
+            coldest = min(self.lines, key=lambda line: line.rank)
+            if coldest in gone:
+                self.floor = coldest.priority
+            else:
+                assert is_shrinking or self.memory_is_short
+                coldest = gone[0]
+            self.drop(coldest, "evicted_for_memory")
+        if self.by_cost and (is_shrinking or self.memory_is_short):
+            self.floor = self.index._order._floor  # type: ignore[attr-defined]  # only the last kind of eviction sets it
+
+    def lower_the_ceiling(self) -> None:
+        """What tending gave back is not occupied again, as far as it was above the bound."""
+        self.ceiling = max(self.bound, min(self.ceiling, self.index.footprint_bytes))
+
     def tend_on(self) -> list[Line]:
         calls = 0
         while self.index.tend(self.now, limit=5):
+            self.lower_the_ceiling()
             calls += 1
             assert calls < 1000, "it never ends"
+        self.lower_the_ceiling()
         self.drop_expired(len(self.lines))
         evicted = self.drop_what_went()
         segments = self.index.segments

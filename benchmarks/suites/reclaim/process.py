@@ -16,7 +16,7 @@ from benchmarks.suites.reclaim.results import Beside, Lowered, Resident, Result,
 from synth_actors import CacheConfig, Engine, EngineConfig, Request, open_engine
 from synth_actors.machine import rss_bytes
 from synth_actors.messages import SetMemoryLimit
-from synth_actors.policy.memory import DEFAULT_THRESHOLDS
+from synth_actors.policy.memory_thresholds import DEFAULT_THRESHOLDS
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.types import Usage
 
