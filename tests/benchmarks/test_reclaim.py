@@ -17,6 +17,9 @@ def test_every_case_of_the_reclaim_suite_runs_at_a_tiny_size() -> None:
     assert 0 < rows["entries left"].value.min < 1
     assert rows["calls at once"].value.min == rows["lowest cap"].value.min == TINY.concurrency
     assert rows["peak resident"].value.min > 10
+    assert 0 < rows["peak over limit"].value.min < 2
+    assert rows["paid calls"].value.min == 0
+    assert rows["hits/s"].value.min > 0
 
 
 def test_the_aims_are_stated_for_the_sizes_they_were_set_for() -> None:
@@ -31,6 +34,8 @@ def test_the_aims_are_stated_for_the_sizes_they_were_set_for() -> None:
         ("MB", "value", "most", 5),
         ("calls", "value", "least", 100),
         ("calls", "value", "least", 100),
+        ("share", "value", "most", 1.05),
+        ("calls", "value", "most", 0),
     ]
     assert [case.name.split(" ")[0] for case in cases[:6]] == ["60,000"] * 4 + ["1,000", "1,000,000"]
     assert all(case.aim is None for case in SUITES["reclaim"](10))

@@ -24,6 +24,8 @@ def reclaim(concurrency: int) -> tuple[Case, ...]:
         requests=10_000 * c,
         held_mb=20 * c,
         seconds=min(5.0, c / 2),
+        file_answers=60 * c,
+        refill_s=min(10.0, c / 5),
     )
     runs = Runs(sizes)
 
@@ -35,6 +37,7 @@ def reclaim(concurrency: int) -> tuple[Case, ...]:
 
     lowered = f"{sizes.entries:,} entries, target lowered by a fifth"
     beside = f"opened beside {sizes.held_mb:,} MB, which then grow by half"
+    refill = f"{sizes.file_answers:,} answers of 40 kB from a file, room for 50 MiB"
     return (
         Case(name=f"{lowered}: reached after", unit="s", measure=runs.reached_after, aim=most(1)),
         Case(name=f"{lowered}: entries left", unit="share", measure=runs.entries_left, aim=least(0.7)),
@@ -55,4 +58,7 @@ def reclaim(concurrency: int) -> tuple[Case, ...]:
         Case(name=f"{beside}: calls at once", unit="calls", measure=runs.at_once, aim=least(concurrency)),
         Case(name=f"{beside}: lowest cap", unit="calls", measure=runs.lowest_cap, aim=least(concurrency)),
         Case(name=f"{beside}: calls/s", unit="calls/s", measure=runs.rate),
+        Case(name=f"{refill}: peak over limit", unit="share", measure=runs.peak, aim=most(1.05)),
+        Case(name=f"{refill}: paid calls", unit="calls", measure=runs.paid, aim=most(0)),
+        Case(name=f"{refill}: hits/s", unit="hits/s", measure=runs.hits),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -12,7 +13,7 @@ import trio
 
 from benchmarks.suites.engine.in_flight import peak_bytes
 from benchmarks.suites.engine.provider import Instant
-from benchmarks.suites.reclaim.results import Beside, Lowered, Resident, Result, Steady, to_json
+from benchmarks.suites.reclaim.results import Beside, Filled, Lowered, Refilled, Resident, Result, Steady, to_json
 from synth_actors import CacheConfig, Engine, EngineConfig, Request, open_engine
 from synth_actors.machine import rss_bytes
 from synth_actors.messages import SetMemoryLimit
@@ -28,6 +29,10 @@ CALL_S = 0.05
 SETTLED_WITHIN_S = 10.0
 HOT_PROMPTS = 200
 USAGE = Usage(input_tokens=100, output_tokens=400)
+LARGE_ANSWER_BYTES = 40_000
+ROOM_BYTES = 50 * 2**20
+"""Between what is resident at opening and the limit, for many more answers than fit."""
+PEAK_EVERY_S = 0.005
 RECORDS = {
     "type": "array",
     "minItems": 10,
@@ -58,9 +63,10 @@ class _Writer(Instant):
     name = "writer"
     identity = "benchmarks|writer"
 
-    def __init__(self, delay_s: float = 0.0) -> None:
+    def __init__(self, delay_s: float = 0.0, answer_bytes: int = ANSWER_BYTES) -> None:
         self._random = random.Random(1)
         self._delay_s = delay_s
+        self._answer_bytes = answer_bytes
         self.active = self.most = self.done = 0
 
     async def generate(self, call: Call, emit: Emit | None) -> Completion:  # noqa: ARG002
@@ -72,7 +78,7 @@ class _Writer(Instant):
         finally:
             self.active -= 1
         self.done += 1
-        length = self._random.randrange(ANSWER_BYTES * 3 // 4, ANSWER_BYTES * 5 // 4)
+        length = self._random.randrange(self._answer_bytes * 3 // 4, self._answer_bytes * 5 // 4)
         return Completion(text=self._random.randbytes(length // 2).hex(), stop_reason="end", usage=USAGE)
 
 
@@ -212,6 +218,51 @@ async def _look_on(engine: Engine, provider: _Writer, state: str, seconds: float
             raise RuntimeError(f"the watchdog is {snapshot.memory.state}: this measures something else than it says")
 
 
+async def filled(concurrency: int, answers: int, path: str) -> Result:
+    """Write so many large answers to a file: again and again, until it has taken every one of them."""
+    provider, calls = _Writer(answer_bytes=LARGE_ANSWER_BYTES), -1
+    config = EngineConfig(max_concurrency=concurrency, cache=CacheConfig(path=path, ttl_s=None, max_entries=1))
+    while provider.done != calls:
+        calls = provider.done
+        async with open_engine(provider, config) as engine:
+            await _fill(engine, _prompts(answers))
+    return Filled(answers=answers)
+
+
+async def refilled(concurrency: int, answers: int, seconds: float, path: str) -> Result:
+    """Ask for all that is in the file, round after round, with room for a part of it."""
+    limit = rss_bytes() + ROOM_BYTES
+    cache = CacheConfig(path=path, ttl_s=None, max_bytes=2**30, max_entries=10**6)
+    config = EngineConfig(max_concurrency=concurrency, memory_limit_bytes=limit, cache=cache)
+    looks: list[int] = []
+    async with open_engine(_Writer(), config) as engine, trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, looks)
+        began = perf_counter()
+        with trio.move_on_after(seconds):
+            while True:
+                await _fill(engine, _prompts(answers))
+        elapsed_s = perf_counter() - began
+        snapshot = await engine.metrics()
+        nursery.cancel_scope.cancel()
+    return Refilled(
+        limit_bytes=limit,
+        peak_bytes=max(looks),
+        above_share=sum(look > limit for look in looks) / len(looks),
+        hits_per_s=snapshot.cache.hits / elapsed_s,
+        paid_calls=snapshot.counters.paid_calls,
+        shrinks=snapshot.memory.shrinks,
+        entries=snapshot.cache.entries,
+        evicted=snapshot.cache.evicted_for_memory,
+        evicted_out_of_order=snapshot.cache.evicted_out_of_order,
+    )
+
+
+async def _watch(looks: list[int]) -> None:
+    while True:
+        looks.append(rss_bytes())
+        await trio.sleep(PEAK_EVERY_S)
+
+
 def _memory(megabytes: int) -> bytearray:
     """So much that is really resident."""
     return bytearray(b"x" * MB) * megabytes
@@ -222,12 +273,15 @@ SCENARIOS: dict[str, Callable[..., Awaitable[Result]]] = {
     "records": records,
     "steady": steady,
     "beside": beside,
+    "filled": filled,
+    "refilled": refilled,
 }
 
 
-def _number(text: str) -> float:
-    return int(text) if text.isdecimal() else float(text)
+def _argument(text: str) -> float | str:
+    """A number, or a path, which has a separator."""
+    return text if os.sep in text else int(text) if text.isdecimal() else float(text)
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(to_json(trio.run(SCENARIOS[sys.argv[1]], *map(_number, sys.argv[2:]))))
+    sys.stdout.buffer.write(to_json(trio.run(SCENARIOS[sys.argv[1]], *map(_argument, sys.argv[2:]))))

@@ -54,7 +54,29 @@ class Beside:
     calls_per_s_above: float
 
 
-Result = Lowered | Resident | Steady | Beside
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """A durable file in which every answer is."""
+
+    answers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refilled:
+    """Answers that came back from a file as fast as they could, under a limit with room for few of them."""
+
+    limit_bytes: int
+    peak_bytes: int
+    above_share: float  # of the looks at resident memory
+    hits_per_s: float
+    paid_calls: int
+    shrinks: int
+    entries: int
+    evicted: int
+    evicted_out_of_order: int
+
+
+Result = Lowered | Resident | Steady | Beside | Filled | Refilled
 R = TypeVar("R", bound=Result)
 
 

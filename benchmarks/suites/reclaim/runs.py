@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import benchmarks
 from benchmarks.case import Load, Measured
-from benchmarks.suites.reclaim.results import Beside, Lowered, Resident, Result, Steady, from_json
+from benchmarks.suites.reclaim.results import Beside, Filled, Lowered, Refilled, Resident, Result, Steady, from_json
 
 PATIENCE_S = 1800.0
 
@@ -19,7 +20,11 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much each scenario does.  `seconds` is how long an engine beside held memory is looked at, twice."""
+    """How much each scenario does.
+
+    `seconds` is how long an engine beside held memory is looked at, twice; `refill_s` how long `file_answers` large
+    answers are asked for, round after round.
+    """
 
     entries: int
     ticks: int
@@ -27,6 +32,8 @@ class Sizes:
     requests: int
     held_mb: int
     seconds: float
+    file_answers: int
+    refill_s: float
 
 
 class Runs:
@@ -78,13 +85,39 @@ class Runs:
         found = self._beside(load)
         return Measured(value=found.calls_per_s_above, beside={"before it grew": found.calls_per_s_below})
 
+    def peak(self, load: Load) -> Measured:
+        """The most that was ever resident, over the limit."""
+        found = self._refilled(load)
+        beside = {"share of looks above": found.above_share, "shrinks": found.shrinks}
+        return Measured(value=found.peak_bytes / found.limit_bytes, beside=beside)
+
+    def hits(self, load: Load) -> Measured:
+        """Answers a second, all of them from the file or from memory."""
+        found = self._refilled(load)
+        return Measured(value=found.hits_per_s, beside={"entries": found.entries, "evicted": found.evicted})
+
+    def paid(self, load: Load) -> Measured:
+        """Calls that were made although the file has every answer."""
+        return Measured(value=self._refilled(load).paid_calls)
+
+    def _refilled(self, load: Load) -> Refilled:
+        key = (load.repeat, "refilled")
+        if key not in self._done:
+            with tempfile.TemporaryDirectory(prefix="reclaim-") as folder:
+                path, answers = str(Path(folder, "answers.cache")), self._sizes.file_answers
+                self._run(load, Filled, "filled", answers, path)
+                return self._run(load, Refilled, "refilled", answers, self._sizes.refill_s, path)
+        found = self._done[key]
+        assert isinstance(found, Refilled)
+        return found
+
     def _lowered(self, load: Load) -> Lowered:
         return self._run(load, Lowered, "lowered", self._sizes.entries, self._sizes.ticks)
 
     def _beside(self, load: Load) -> Beside:
         return self._run(load, Beside, "beside", self._sizes.held_mb, self._sizes.seconds)
 
-    def _run(self, load: Load, kind: type[R], scenario: str, *sizes: float) -> R:
+    def _run(self, load: Load, kind: type[R], scenario: str, *sizes: float | str) -> R:
         key = (load.repeat, scenario)
         if key not in self._done:
             self._done[key] = from_json(kind, _child(scenario, load.concurrency, *sizes))
@@ -93,8 +126,8 @@ class Runs:
         return found
 
 
-def _child(scenario: str, *numbers: float) -> bytes:
-    command = [sys.executable, "-m", "benchmarks.suites.reclaim.process", scenario, *map(str, numbers)]
+def _child(scenario: str, *arguments: float | str) -> bytes:
+    command = [sys.executable, "-m", "benchmarks.suites.reclaim.process", scenario, *map(str, arguments)]
     root = Path(benchmarks.__file__).parent.parent
     done = subprocess.run(command, cwd=root, capture_output=True, timeout=PATIENCE_S)
     if done.returncode:
