@@ -178,6 +178,7 @@ class MemorySnapshot:
     shrinks: int = 0  # times that the cache was told to give up something
     released_bytes: int = 0  # whole pages that it gave back to the system then; what entries cost beside them is extra
     trims: int = 0  # times that the allocator was told to give back what is free
+    cache_bound_bytes: int = 0  # what the cache may occupy until the next look; above it, it evicts for memory
     slowdowns: int = 0  # times that the concurrency was lowered
     not_reclaimable: int = 0  # times that nothing more was given up, since it would not have helped
 

@@ -14,7 +14,7 @@ places and C = `max_concurrency` tokens:
   the tier bounds what it queues, and the store takes them faster than calls land.
 - Metrics and watchdog.  One small message for each caller of `metrics` and `optimize`, whose number is theirs.
 
-`_SPARE` more take the rest: caps, shrinks, closing.
+`_SPARE` more take the rest: caps, shrinks, bounds (one a look), closing.
 """
 
 from __future__ import annotations

@@ -149,6 +149,7 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
             shrinks=self._shrinks,
             released_bytes=self._released,
             trims=self._trims,
+            cache_bound_bytes=policy.cache_bound_bytes,
             slowdowns=policy.slowdowns,
             not_reclaimable=policy.given_up,
         )

@@ -1,11 +1,9 @@
-"""What does the cache know of one answer?"""
+"""What does the cache know of one answer, and where does its text lie?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from synth_actors.policy.segments import Segment
+from mmap import PAGESIZE
+from typing import Any, Final, Protocol
 
 Rank = tuple[float, int]
 """How much an entry deserves to stay: its priority (0.0 under LRU), then when it was last used.  Lower goes first."""
@@ -18,6 +16,9 @@ their own and a TTL are stored and used, and the growth is divided by N.  For N 
 under LRU and 610 to 700 under "cost", depending on how full the hash table is just then; the largest, so that the cache
 never holds more than it says.
 """
+
+ENTRIES_PER_SEGMENT: Final = 1000
+"""So that emptying a segment of tiny values is bounded, too."""
 
 
 class Entry:
@@ -63,3 +64,45 @@ class Entry:
 def rank_of(entry: Entry) -> Rank:
     """The rank of an entry as of now."""
     return (entry.priority, entry.touched)
+
+
+class Memory(Protocol):
+    """What a segment is made of: a `bytearray`, or an anonymous `mmap`, which also has `close`."""
+
+    def __getitem__(self, part: slice, /) -> bytes | bytearray: ...
+    def __setitem__(self, part: slice, data: bytes, /) -> None: ...
+
+
+def in_pages(size_bytes: int) -> int:
+    """So many bytes, rounded up to whole pages."""
+    return -(-size_bytes // PAGESIZE) * PAGESIZE
+
+
+class Segment:
+    """A run of memory that is written once, from its start to its end, and given back as a whole."""
+
+    __slots__ = ("entries", "live_bytes", "memory", "size_bytes", "written_bytes")
+
+    def __init__(self, memory: Memory, size_bytes: int) -> None:
+        self.memory = memory
+        self.size_bytes = size_bytes
+        self.written_bytes = 0
+        self.live_bytes = 0
+        self.entries: list[Entry] = []  # in no order
+
+    @property
+    def dead_bytes(self) -> int:
+        """What was written and nobody has any more."""
+        return self.written_bytes - self.live_bytes
+
+    @property
+    def resident_bytes(self) -> int:
+        """The pages that were written: those behind them have never been touched."""
+        return in_pages(self.written_bytes)
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether a value of this size fits behind the others."""
+        return self.written_bytes + size_bytes <= self.size_bytes and len(self.entries) < ENTRIES_PER_SEGMENT
+
+    def __repr__(self) -> str:
+        return f"<Segment {len(self.entries)} entries, {self.live_bytes}/{self.written_bytes}/{self.size_bytes} bytes>"

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sortedcontainers import SortedList
 
-from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
+from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, Segment, in_pages, rank_of
 from synth_actors.policy.eviction import GreedyDualSizeFrequency, LeastRecentlyUsed, Order
 from synth_actors.policy.reclaim import Evicted, Reclaim
-from synth_actors.policy.segments import Allocate, Segment, Segments, in_pages, touches_to_copy, touches_to_release
+from synth_actors.policy.segments import Allocate, Segments, touches_to_copy, touches_to_release
 
 if TYPE_CHECKING:
     from collections.abc import Set

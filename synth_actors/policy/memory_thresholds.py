@@ -14,7 +14,7 @@ class MemoryThresholds:
     high_mark: float = 0.95  # pressure begins here
     full_mark: float = 0.9  # so far the cache may fill the memory: one that is as full as it may be is no pressure
     low_mark: float = 0.85  # and ends here
-    aim: float = 0.83  # a shrink aims below the low mark, since the cache refills meanwhile
+    aim: float = 0.845  # a shrink aims below the low mark, since the cache refills meanwhile
     largest_step: float = 0.25  # of the accounted bytes, in one shrink
     smallest_step_bytes: int = MIB  # resident memory does not show less than this
     worthwhile_share: float = 0.25  # a cache, or calls, that hold less than this share of the excess are left alone

@@ -12,8 +12,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, rank_of
-from synth_actors.policy.segments import Segment, Segments, in_pages, touches_to_copy, touches_to_release
+from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry, Rank, Segment, in_pages, rank_of
+from synth_actors.policy.segments import Segments, touches_to_copy, touches_to_release
 
 SAMPLES_PER_SEGMENT: Final = 8
 SAMPLES_AT_MOST: Final = 1024

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from mmap import PAGESIZE
-from typing import Final, Protocol
+from typing import Final
 
-from synth_actors.policy.cache_entry import Entry
+from synth_actors.policy.cache_entry import Entry, Memory, Segment, in_pages
 
 SEGMENT_BYTES: Final = 2**20
 """Large enough that mapping costs nothing beside the values, small enough to be emptied in a few turns."""
@@ -22,22 +22,12 @@ SEGMENT_BYTES: Final = 2**20
 SEGMENTS_AT_LEAST: Final = 16
 """A small cache is divided into so many segments; with fewer, one of them would be too much to give back."""
 
-ENTRIES_PER_SEGMENT: Final = 1000
-"""So that emptying a segment of tiny values is bounded, too."""
-
 COPIED_IN_A_TOUCH: Final = 2**13
 RELEASED_IN_A_TOUCH: Final = 2**16
 """Bytes that are copied, or given back to the system, in the time in which an entry is touched: about 5 us."""
 
 DEAD_SHARE: Final = 0.2
 """The share of the written bytes that may be dead.  More saves copying, less saves memory."""
-
-
-class Memory(Protocol):
-    """What a segment is made of: a `bytearray`, or an anonymous `mmap`, which also has `close`."""
-
-    def __getitem__(self, part: slice, /) -> bytes | bytearray: ...
-    def __setitem__(self, part: slice, data: bytes, /) -> None: ...
 
 
 Allocate = Callable[[int], Memory]
@@ -52,41 +42,6 @@ def touches_to_copy(size_bytes: int) -> int:
 def touches_to_release(size_bytes: int) -> int:
     """As how many an entry counts that goes."""
     return 1 + size_bytes // RELEASED_IN_A_TOUCH
-
-
-def in_pages(size_bytes: int) -> int:
-    """So many bytes, rounded up to whole pages."""
-    return -(-size_bytes // PAGESIZE) * PAGESIZE
-
-
-class Segment:
-    """A run of memory that is written once, from its start to its end, and given back as a whole."""
-
-    __slots__ = ("entries", "live_bytes", "memory", "size_bytes", "written_bytes")
-
-    def __init__(self, memory: Memory, size_bytes: int) -> None:
-        self.memory = memory
-        self.size_bytes = size_bytes
-        self.written_bytes = 0
-        self.live_bytes = 0
-        self.entries: list[Entry] = []  # in no order
-
-    @property
-    def dead_bytes(self) -> int:
-        """What was written and nobody has any more."""
-        return self.written_bytes - self.live_bytes
-
-    @property
-    def resident_bytes(self) -> int:
-        """The pages that were written: those behind them have never been touched."""
-        return in_pages(self.written_bytes)
-
-    def has_room(self, size_bytes: int) -> bool:
-        """Whether a value of this size fits behind the others."""
-        return self.written_bytes + size_bytes <= self.size_bytes and len(self.entries) < ENTRIES_PER_SEGMENT
-
-    def __repr__(self) -> str:
-        return f"<Segment {len(self.entries)} entries, {self.live_bytes}/{self.written_bytes}/{self.size_bytes} bytes>"
 
 
 class Segments:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_actors.policy.cache_entry import Memory, Segment
 from synth_actors.policy.cache_index import ENTRY_OVERHEAD_BYTES, CacheIndex, Entry
 from synth_actors.policy.reclaim import Evicted, Sample, cut_off, in_order_of_gain
-from synth_actors.policy.segments import COPIED_IN_A_TOUCH, RELEASED_IN_A_TOUCH, Memory, Segment
+from synth_actors.policy.segments import COPIED_IN_A_TOUCH, RELEASED_IN_A_TOUCH
 
 COUNT = 6_000
 EACH = 1_600

@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_actors.machine import map_pages
-from synth_actors.policy.cache_entry import ENTRY_OVERHEAD_BYTES, Entry
-from synth_actors.policy.segments import (
-    DEAD_SHARE,
-    ENTRIES_PER_SEGMENT,
-    SEGMENT_BYTES,
-    SEGMENTS_AT_LEAST,
-    Memory,
-    Segments,
-)
+from synth_actors.policy.cache_entry import ENTRIES_PER_SEGMENT, ENTRY_OVERHEAD_BYTES, Entry, Memory
+from synth_actors.policy.segments import DEAD_SHARE, SEGMENT_BYTES, SEGMENTS_AT_LEAST, Segments
 
 ROOMY = 10**9
 SMALL = SEGMENTS_AT_LEAST * PAGESIZE

@@ -16,6 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from synth_actors.policy.cache_entry import in_pages
 from synth_actors.policy.cache_index import (
     ENTRY_OVERHEAD_BYTES,
     MISS,
@@ -26,7 +27,7 @@ from synth_actors.policy.cache_index import (
     CacheIndex,
     Entry,
 )
-from synth_actors.policy.segments import DEAD_SHARE, in_pages
+from synth_actors.policy.segments import DEAD_SHARE
 
 KEYS = [bytes([number]) * 16 for number in range(12)]
 IDENTITIES = ["local", "paid"]

@@ -190,6 +190,10 @@ async def test_an_opening_that_hangs_can_be_cancelled_and_leaves_nothing_open(
     assert names(tmp_path) == ["c"]
 
 
+async def in_thread(event: threading.Event) -> None:
+    await trio.to_thread.run_sync(event.wait)
+
+
 async def test_a_program_that_keeps_all_of_trios_threads_busy_holds_up_neither_a_fetch_nor_the_end(
     tmp_path: Path,
 ) -> None:
@@ -197,7 +201,7 @@ async def test_a_program_that_keeps_all_of_trios_threads_busy_holds_up_neither_a
     limiter = trio.to_thread.current_default_thread_limiter()
     async with trio.open_nursery() as nursery:
         for _ in range(int(limiter.total_tokens)):
-            nursery.start_soon(trio.to_thread.run_sync, free.wait)
+            nursery.start_soon(in_thread, free)
         await trio.testing.wait_all_tasks_blocked()
         async with open_tier(tmp_path / "c", ttl_s=None, max_file_bytes=ENOUGH_BYTES, wall=Clock()) as tier:
             fill(tier, [1])
