@@ -150,17 +150,16 @@ class CacheIndex:
     ) -> Admission:
         """Keep `value` for `ttl_s` seconds (None: for the `ttl_s` of the index) as the most recently used entry.
 
-        An older entry of the key goes in any case: the newer answer is the one to give, and where it cannot be kept
-        there is none to give.  `REFUSED` when the value is larger than one may be, `NO_ROOM` when only this cache has
-        no place for it.
+        `REFUSED` when the value is larger than one may be: it is kept nowhere, and an older entry of the key stays.
+        `NO_ROOM` when only this cache has no place for it: another tier may have, so the older one goes.
         """
+        if self.max_entry_bytes is not None and len(value) > self.max_entry_bytes:
+            self.refused += 1
+            return REFUSED
         older = self._entries.get(key)
         if older is not None:
             self._remove(older)
             self.replaced += 1
-        if self.max_entry_bytes is not None and len(value) > self.max_entry_bytes:
-            self.refused += 1
-            return REFUSED
         needed_bytes = in_pages(len(value)) + ENTRY_OVERHEAD_BYTES
         ceiling_bytes = max(self._bound_bytes, self._ceiling_bytes - needed_bytes)
         if not self._fits(len(value)) or needed_bytes > ceiling_bytes:

@@ -235,6 +235,21 @@ async def test_what_the_system_has_no_memory_for_is_kept_in_the_file(
     assert len(tier.rows) == 1
 
 
+@pytest.mark.parametrize("new", [Step(text="x" * 11), Step(text="cut", stop_reason="max_tokens")])
+async def test_a_new_answer_that_cannot_be_kept_leaves_the_one_before_in_memory_and_file(
+    autojump_clock: Any, tier: SlowTier, new: Step
+) -> None:
+    await filled(tier, "same")
+    for max_entries in (100, 1):  # with 1 memory has let go of it, and the file answers
+        config = EngineConfig(cache=CacheConfig(path="answers.cache", max_entry_bytes=10, max_entries=max_entries))
+        async with open_engine(ScriptedProvider([new]), config) as engine:
+            await engine.generate(SAME)
+            assert (await engine.generate("same", cache="refresh")).text == new.text
+            if max_entries == 1:
+                await engine.generate("other")
+            assert (await engine.generate(SAME)).text == "kept"
+
+
 async def test_a_loaded_answer_lives_in_memory_as_long_as_it_had_left(autojump_clock: Any, tier: SlowTier) -> None:
     await filled(tier, "same")
     tier.remaining_s = 10.0

@@ -148,14 +148,14 @@ class CacheAgainstList(RuleBasedStateMachine):
         value = self.new_value(size)
         is_shrinking = self.index._reclaim is not None
         admission = self.index.store(key, value, now=self.now, identity=who, tokens=tokens, ttl_s=ttl_s)
-        if (older := self.line_of(key)) is not None:
-            self.drop(older, "replaced")
-        lifetime_s = self.index.ttl_s if ttl_s is None else ttl_s
-        line = Line(key, value, inf if lifetime_s is None else self.now + lifetime_s, who, tokens, 0)
         if size > LARGEST:
             self.counts["refused"] += 1
             assert admission is REFUSED
             return
+        if (older := self.line_of(key)) is not None:
+            self.drop(older, "replaced")
+        lifetime_s = self.index.ttl_s if ttl_s is None else ttl_s
+        line = Line(key, value, inf if lifetime_s is None else self.now + lifetime_s, who, tokens, 0)
         needed = in_pages(size) + ENTRY_OVERHEAD_BYTES
         ceiling = max(self.bound, self.ceiling - needed)
         if line.size > self.index.max_bytes or needed > ceiling:
