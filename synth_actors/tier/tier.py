@@ -1,8 +1,8 @@
 """How does an actor ask and tell the durable tier without ever waiting for the disk?
 
 async with open_tier(path, ttl_s=3600.0, max_file_bytes=2**30) as tier:
-[found] = await tier.fetch([key], ["anthropic|claude-haiku-5-5|"])
-tier.post(kept)
+    [found] = await tier.fetch([key], ["anthropic|claude-haiku-5-5|"])
+    tier.post(kept)
 """
 
 from __future__ import annotations
