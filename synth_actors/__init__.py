@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from synth_actors.attempt_log import AttemptLog
     from synth_actors.datasets import generate_rows
     from synth_actors.engine import Engine, open_engine
+    from synth_actors.findings import BottleneckReport
     from synth_actors.policy.bottlenecks import analyze
-    from synth_actors.snapshot import BottleneckReport, Snapshot
+    from synth_actors.snapshot import Snapshot
 
 _HOME = {
     "AttemptLog": "attempt_log",
-    "BottleneckReport": "snapshot",
+    "BottleneckReport": "findings",
     "Engine": "engine",
     "Snapshot": "snapshot",
     "analyze": "policy.bottlenecks",

@@ -210,7 +210,8 @@ class EngineConfig(Validated):
     memory (default: the smaller of 0.8 x the container's limit, less what others hold in it, and what is resident at
     opening + 512 MiB).  `timeout_s` is the default of `Request.timeout_s`.  A request is tried at most `max_attempts`
     times; `outage_patience_s` bounds its wait while every endpoint is closed to it.  An answer of more than
-    `max_response_bytes` fails.  On a normal exit running requests get `drain_timeout_s` to finish.
+    `max_response_bytes` fails.  On a normal exit running requests get `drain_timeout_s` to finish.  With
+    `metrics=False` snapshots have counters and gauges only: no durations, no curves.
     """
 
     max_concurrency: Whole = Field(default=100, ge=1, le=100_000)
@@ -226,6 +227,7 @@ class EngineConfig(Validated):
     drain_timeout_s: Real = Field(default=10.0, ge=0.0)
     max_response_bytes: Whole = Field(default=MAX_RESPONSE_BYTES, ge=1)
     memory_check_interval_s: Real = Field(default=0.25, gt=0.0)
+    metrics: Switch = True
 
 
 def as_endpoint(value: str | Endpoint | Provider) -> Endpoint:

@@ -7,6 +7,7 @@ made, what text had arrived and what was used.  Everything else was refused befo
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 import trio
 
@@ -14,19 +15,30 @@ from synth_actors.usage import Usage
 
 
 class SynthActorsError(Exception):
-    """Base of every exception that this package raises on purpose."""
+    """Base of every exception that this package raises on purpose.
+
+    `outcome` is what figures and logs call a request that ended with it.
+    """
+
+    outcome: ClassVar[str] = "failed"
 
 
 class ConfigError(SynthActorsError, ValueError):
     """Something the user gave is wrong; the message names the field, the value and the remedy.  Nothing was sent."""
 
+    outcome = "refused"
+
 
 class OverloadedError(SynthActorsError):
     """The engine already holds `max_waiting` requests and `on_full="refuse"`.  Nothing was sent."""
 
+    outcome = "overloaded"
+
 
 class BudgetExceededError(SynthActorsError):
     """The next call might have passed `budget_usd`, so it was not made.  Nothing was sent for this request."""
+
+    outcome = "budget"
 
 
 class EngineClosedError(SynthActorsError):
@@ -34,6 +46,8 @@ class EngineClosedError(SynthActorsError):
 
     `usage` is what a running call had used, None when no call was running.
     """
+
+    outcome = "closed"
 
     def __init__(self, message: str, *, usage: Usage | None = None) -> None:
         super().__init__(message)
@@ -69,6 +83,8 @@ class GenerationError(SynthActorsError):
 class DeadlineExceededError(GenerationError, trio.TooSlowError):
     """`timeout_s` was over before the answer was there."""
 
+    outcome = "deadline"
+
 
 class RateLimitedError(GenerationError):
     """Every endpoint that may serve the request was rate limited or closed for longer than `outage_patience_s`.
@@ -76,11 +92,14 @@ class RateLimitedError(GenerationError):
     `retry_after_s` is when the first of them said it would be open again, None when none said so.
     """
 
+    outcome = "rate_limited"
     retry_after_s: float | None = None
 
 
 class OutputInvalidError(GenerationError):
     """The model answered, and the answer is not what `output_schema` asks for; `partial` is its whole text."""
+
+    outcome = "invalid"
 
 
 def text_of(exc: BaseException) -> str:

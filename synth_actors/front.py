@@ -21,6 +21,7 @@ from synth_actors.errors import (
     EngineClosedError,
     GenerationError,
     OutputInvalidError,
+    SynthActorsError,
     text_of,
 )
 from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
@@ -64,10 +65,10 @@ class Front:
             value = await self._ask(lookup)
             response = self.response(lookup, value)
         except Exception as exc:
-            self.note_failure(exc)
+            self.note_failure(lookup, exc)
             raise
         except BaseException:
-            self.cancelled += 1
+            self.note_cancelled(lookup)
             raise
         self.succeeded += 1
         return response
@@ -176,11 +177,19 @@ class Front:
         self.settle(lookup)
         self._cache.tell(Abandoned(lookup))
 
-    def note_failure(self, exc: Exception) -> None:
+    def note_failure(self, lookup: Lookup, exc: Exception) -> None:
         """A request ended with `exc`."""
         self.failed += 1
+        outcome = exc.outcome if isinstance(exc, SynthActorsError) else SynthActorsError.outcome
+        endpoint = exc.endpoint if isinstance(exc, GenerationError) else None
+        self._samples.add_failed(endpoint or "", outcome, self._now() - lookup.submitted_at)
         if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
             self.claimed = self.claimed + exc.usage
+
+    def note_cancelled(self, lookup: Lookup) -> None:
+        """Whoever waited for it has left."""
+        self.cancelled += 1
+        self._samples.add_failed("", "cancelled", self._now() - lookup.submitted_at)
 
     def is_late(self, lookup: Lookup) -> bool:
         """Whether the caller's own time is over."""
@@ -219,7 +228,7 @@ class Front:
         data = None if lookup.output is None else self._parsed(lookup.output, value, answer)
         total_s = self._now() - lookup.submitted_at
         if isinstance(value, Answer):
-            self._samples.add_cached(total_s)
+            self._samples.add_cached(value.endpoint, total_s)
             timings = Timings(queue_s=0.0, ttft_s=None, service_s=0.0, total_s=total_s)
             return Response(answer, data, NO_USAGE, "cache", 0, lookup.number, timings)
         if value.source == "call":

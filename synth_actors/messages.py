@@ -322,8 +322,9 @@ class CloseRouter:
 
 @dataclass(slots=True, eq=False)
 class TakeSnapshot:
-    """Fold what is waiting; `reply` gets the `Snapshot`."""
+    """Fold what is waiting; `reply` gets the `Snapshot`, with all counts of its series if `histograms`."""
 
+    histograms: bool = False
     reply: Reply[Any] = field(default_factory=Reply)
 
 

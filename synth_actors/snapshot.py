@@ -9,22 +9,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-SERIES = ("response", "queue", "service", "ttft", "cached_response")
-"""Latencies: submission to answer, submission to dispatch, one attempt, dispatch to first token, a cache hit."""
+from synth_actors.histogram import Histogram, LatencySummary
+
+SERIES = ("response", "queue", "service", "connect", "ttft", "tpot", "cached_response", "mailbox_wait")
+"""Durations.
+
+`response`: submission to answer.  `queue`: submission to the dispatch of the attempt that answered.  `service`: one
+attempt, from its dispatch to its end.  `connect`: opening a connection, name lookup and TLS included.  `ttft`: dispatch
+to the first token of a streamed attempt.  `tpot`: time per output token after the first, of a streamed attempt.
+`cached_response`: submission to the answer of the cache.  `mailbox_wait`: a message in an actor's mailbox, from tell to
+take; what was delivered inline has not waited and is not among them.
+"""
+
+SUCCEEDED = frozenset({"success", "call", "shared", "cache"})
+"""Outcomes that the aggregates in `Snapshot.latency` are made of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatencySummary:
-    """Percentiles of one series in seconds, from an HDR histogram of 1 us to 1 h with 3 significant digits."""
+class SeriesSnapshot:
+    """One series by endpoint and outcome.
 
-    count: int = 0
-    mean_s: float = 0.0
-    p50_s: float = 0.0
-    p95_s: float = 0.0
-    p99_s: float = 0.0
-    p999_s: float = 0.0
-    max_s: float = 0.0
-    out_of_range: int = 0  # samples below 0 or above 1 h: counted here, in no percentile
+    `outcome` is "success" or the fault of an attempt; of a request "call", "shared", "cache", or how it failed: the
+    error's kind, such as "deadline" or "rate_limited", and "cancelled".  `endpoint` is "" where none answered; `actor`
+    names whose mailbox.  `histogram` is there in snapshots that were asked for with histograms.
+    """
+
+    name: str
+    endpoint: str = ""
+    outcome: str = "success"
+    actor: str = ""
+    summary: LatencySummary
+    histogram: Histogram | None = None
 
 
 DurableState = Literal["open", "read_only", "off", "hung"]
@@ -54,6 +69,40 @@ class DurableSnapshot:
     damaged_rows: int = 0  # rows whose checksum was wrong: not served, and deleted
     used_bytes: int = 0  # what rows and indices occupied in the file after the last writing; 0: none so far
     set_aside: tuple[str, ...] = ()  # where damaged or outdated files were moved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizePoint:
+    """The hit rate, 0.0 to 1.0, that a cache of so many entries would have had (LRU, at the present time to live)."""
+
+    max_entries: int
+    hit_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TtlPoint:
+    """The hit rate, 0.0 to 1.0, that entries living so many seconds would have had (None: for ever; present size)."""
+
+    ttl_s: float | None
+    hit_rate: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurvesSnapshot:
+    """What the hit rate would have been otherwise, worked out from the keys that were asked for.
+
+    `size` and `ttl` are LRU stack distances of a sample of the keys (Mattson 1970; SHARDS, FAST'15): `sampled_keys` of
+    them, `rate` of the key space.  `format_checked` lookups without an answer were compared with earlier ones beyond
+    their formatting, and `format_repeats` of them asked the same again.
+    """
+
+    lookups: int = 0
+    sampled_keys: int = 0
+    rate: float = 1.0
+    size: tuple[SizePoint, ...] = ()
+    ttl: tuple[TtlPoint, ...] = ()
+    format_checked: int = 0
+    format_repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +139,8 @@ class CacheSnapshot:
     flights: int = 0
     saved_tokens: int = 0
     saved_usd: float | None = 0.0
+    normalise_prompts: bool = False
+    curves: CurvesSnapshot = field(default_factory=CurvesSnapshot)
     durable: DurableSnapshot | None = None
 
     @property
@@ -118,6 +169,7 @@ class EndpointSnapshot:
 
     name: str
     model: str
+    provider: str = ""  # "anthropic", "openai", "local", or the class of a Provider object
     state: str = "open"  # "open" takes calls, "paused" waits until a time, "probing" tries one, "fatal" is out for good
     in_flight: int = 0
     max_concurrency: int | None = None
@@ -132,6 +184,14 @@ class EndpointSnapshot:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     cost_usd: float | None = 0.0
+    usd_per_mtok: Mapping[str, float] | None = None  # "input", "output", "cache_read", "cache_write"; None: unpriced
+    output_metering: str | None = (
+        None  # "meter", "reserve" (max_tokens counts up front), None: the endpoint has no server
+    )
+    max_tokens_asked: int = 0  # the sum of max_tokens over calls that succeeded
+    longest_output_tokens: int = 0  # of one call
+    connections: int = 0  # opened so far
+    rate_limited_s: float = 0.0  # how long requests that could have gone waited only for a limit per minute
     schema_in_prompt: bool = False  # the endpoint refused structured output; the schema is sent in the prompt
     last_message: str = ""  # what the last failed call said
 
@@ -147,7 +207,12 @@ class RouterSnapshot:
     concurrency_cap: int = 0  # what the watchdog allows at the moment
     generators: int = 0  # GeneratorActors started so far
     retries: int = 0
+    retries_by_reason: Mapping[str, int] = field(default_factory=dict)  # by Fault value
     failovers: int = 0
+    routing: str = "preference"
+    busy_s: float = 0.0  # attempts under way, summed over time: divided by time, how many there were on average
+    backlog_s: float = 0.0  # the same of requests that wait
+    saturated_s: float = 0.0  # how long requests waited while every place was taken
     abandoned: int = 0  # attempts stopped because nobody waited any more
     endpoints: Mapping[str, EndpointSnapshot]
 
@@ -181,6 +246,9 @@ class MemorySnapshot:
     cache_bound_bytes: int = 0  # what the cache may occupy until the next look; above it, it evicts for memory
     slowdowns: int = 0  # times that the concurrency was lowered
     not_reclaimable: int = 0  # times that nothing more was given up, since it would not have helped
+    growth_bytes_per_s: float = 0.0  # of what nothing accounts for, over the latest `growth_span_s`
+    growth_span_s: float = 0.0  # 0.0: not known so far
+    growth_rising_share: float = 0.0  # of that time; near 1.0 it rises all the time, as a leak does
 
     @property
     def accounted_bytes(self) -> int:
@@ -198,7 +266,7 @@ class MailboxSnapshot:
     inline_asks: int = 0
     dropped: int = 0  # facts that came after the actor had stopped
     mean_wait_s: float = 0.0
-    max_wait_s: float = 0.0
+    max_wait_s: float = 0.0  # p50 and more stand in `Snapshot.series` under "mailbox_wait"
     mean_handling_s: float = 0.0
     restarts: int = 0
 
@@ -228,6 +296,7 @@ class Snapshot:
     taken_at_s: float
     wall_time: float
     latency: Mapping[str, LatencySummary]
+    series: tuple[SeriesSnapshot, ...] = ()
     cache: CacheSnapshot
     router: RouterSnapshot
     memory: MemorySnapshot
@@ -256,32 +325,3 @@ class Snapshot:
     def throughput_per_s(self) -> float:
         """Requests that succeeded per second since the engine opened."""
         return self.counters.succeeded / self.taken_at_s if self.taken_at_s > 0 else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One bottleneck: `evidence` are the figures, `remedy` is a concrete setting."""
-
-    kind: str  # "latency" | "throughput" | "memory" | "cache" | "errors"
-    rule: str
-    severity: str  # "low" | "medium" | "high" | "critical"
-    what: str
-    evidence: Mapping[str, float]
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BottleneckReport:
-    """What `analyze` found, most severe first; `recommendations` are the remedies in that order."""
-
-    bottlenecks: tuple[Finding, ...] = ()
-
-    @property
-    def detected(self) -> bool:
-        """Whether anything was found."""
-        return bool(self.bottlenecks)
-
-    @property
-    def recommendations(self) -> tuple[str, ...]:
-        """The remedies, each once, most severe first."""
-        return tuple(dict.fromkeys(finding.remedy for finding in self.bottlenecks))

@@ -41,10 +41,10 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
         try:
             hit = await front.enter(lookup)
         except Exception as exc:
-            front.note_failure(exc)
+            front.note_failure(lookup, exc)
             raise
         except BaseException:
-            front.cancelled += 1
+            front.note_cancelled(lookup)
             raise
         if hit is None:
             front.hand_over(lookup)
@@ -228,11 +228,11 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
     def _count(self) -> None:
         """How this request ended, for the counters: as an answer that arrived, an error, or somebody who left."""
         if self._error is not None:
-            self._front.note_failure(self._error)
+            self._front.note_failure(self._lookup, self._error)
         elif self._landing is None:
-            self._front.cancelled += 1
+            self._front.note_cancelled(self._lookup)
         elif isinstance(self._landing, Failed):
-            self._front.failed += 1
+            self._front.note_failure(self._lookup, self._landing.make())
         else:
             self._count_answer(self._landing)
 
@@ -241,7 +241,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             try:
                 self._respond(landing)
             except OutputInvalidError as exc:
-                self._front.note_failure(exc)
+                self._front.note_failure(self._lookup, exc)
                 return
         self._front.succeeded += 1
 

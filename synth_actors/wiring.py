@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from math import inf
@@ -32,7 +32,7 @@ from trio.lowlevel import enable_ki_protection
 
 from synth_actors import machine
 from synth_actors.actors.cache import CacheActor
-from synth_actors.actors.generator import GeneratorActor, GeneratorPool, Line
+from synth_actors.actors.generator import GeneratorActor, GeneratorPool
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.actors.metrics import MetricsActor, Sources
 from synth_actors.actors.router import RouterActor
@@ -40,27 +40,33 @@ from synth_actors.actors.store import StoreActor
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.actors.watchdog import MemoryWatchdog, WatchdogSources
 from synth_actors.attempt_log import AttemptLog
-from synth_actors.config import Endpoint, EngineConfig, Price, as_endpoint
+from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.door import FrontDoor
 from synth_actors.errors import ConfigError
 from synth_actors.front import Front
 from synth_actors.messages import AwaitFetches, CloseRouter, Generate
+from synth_actors.per_endpoint import (
+    checked,
+    line_of,
+    memory_limit,
+    price_or_refuse,
+    shortest_timeout_s,
+    stream_mode,
+    terms_of,
+)
 from synth_actors.policy.answers import Answers, worth_in
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
 from synth_actors.policy.cache_key import key_of, normalised_key_of
-from synth_actors.policy.endpoints import EndpointState, Terms
-from synth_actors.policy.limits import PerMinute
+from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.memory import MemoryPolicy
-from synth_actors.policy.memory_limit import check_limit, default_limit
 from synth_actors.policy.progress import Limits
 from synth_actors.policy.restart import RestartBudget
-from synth_actors.policy.routing import STRATEGIES, StreamMode
-from synth_actors.providers.base import Provider, RemoteProvider
+from synth_actors.policy.routing import STRATEGIES
+from synth_actors.providers.base import ConnectingProvider, Provider
 from synth_actors.providers.build import build_provider
-from synth_actors.providers.prices import price_of
 from synth_actors.samples import SampleBuffer
-from synth_actors.snapshot import CacheSnapshot, Counters
+from synth_actors.snapshot import CacheSnapshot, Counters, RouterSnapshot, Snapshot
 from synth_actors.tier import Tier, open_tier
 from synth_actors.types import NO_USAGE
 
@@ -84,15 +90,15 @@ class Wiring:
         if not isinstance(config, EngineConfig):
             raise ConfigError(f"config: {config!r} is no EngineConfig; write EngineConfig(max_concurrency=...)")
         self.config = config
-        self._endpoints = _checked(endpoints)
+        self._endpoints = checked(endpoints)
         self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
-        self._prices = [_price(endpoint, config) for endpoint in self._endpoints]
+        self._prices = [price_or_refuse(endpoint, config) for endpoint in self._endpoints]
         self._log = attempt_log
         self._spent_usd = spent_usd
         self._rss_at_open_bytes = machine.rss_bytes()
-        self._limit_bytes = _memory_limit(config, self._rss_at_open_bytes)
+        self._limit_bytes = memory_limit(config, self._rss_at_open_bytes)
         self._limiter = trio.CapacityLimiter(config.max_concurrency)
-        self._samples = SampleBuffer()
+        self._samples = SampleBuffer(enabled=config.metrics)
         self._door = FrontDoor(config.max_waiting, config.on_full)
         self._make_mailboxes(config.max_waiting, config.max_concurrency)
         names = frozenset(endpoint.name for endpoint in self._endpoints)
@@ -138,7 +144,8 @@ class Wiring:
             supervisor.start(self._store, RestartBudget())
         supervisor.start(self._cache)
         supervisor.start(self._router)
-        supervisor.start(self._make_metrics(supervisor), RestartBudget())
+        self._metrics = self._make_metrics(supervisor)
+        supervisor.start(self._metrics, RestartBudget())
         supervisor.start(self._watchdog, RestartBudget())
 
     def _make_store(self, tier: Tier) -> StoreActor:
@@ -172,7 +179,7 @@ class Wiring:
         limits = Limits(
             max_attempts=config.max_attempts,
             patience_s=config.outage_patience_s,
-            shortest_timeout_s=min(_shortest_timeout_s(endpoint) for endpoint in self._endpoints),
+            shortest_timeout_s=min(shortest_timeout_s(endpoint) for endpoint in self._endpoints),
             jitter=random.Random().random,  # spreads the retries of many processes; nothing that is kept depends on it
         )
         return RouterActor(
@@ -181,7 +188,7 @@ class Wiring:
             pool=GeneratorPool(self._generator_box, supervisor, self._make_generator()),
             limiter=self._limiter,
             endpoints=self._endpoint_states(),
-            stream={endpoint.name: _stream_mode(endpoint) for endpoint in self._endpoints},
+            stream={endpoint.name: stream_mode(endpoint) for endpoint in self._endpoints},
             strategy=STRATEGIES[config.routing],
             budget=Budget(config.budget_usd, self._spent_usd),
             limits=limits,
@@ -206,24 +213,36 @@ class Wiring:
     def _make_metrics(self, supervisor: Supervisor) -> MetricsActor:
         sources = Sources(
             cache=self._cache_snapshot,
-            router=self._router.snapshot,
+            router=self._router_snapshot,
             memory=self._watchdog.snapshot,
             counters=self._counters,
             mailboxes=supervisor.statistics,
+            mailbox_waits=supervisor.take_waits if self.config.metrics else dict,
         )
         return MetricsActor(self.metrics, samples=self._samples, sources=sources)
 
     def _endpoint_states(self) -> list[EndpointState]:
         rows = zip(self._endpoints, self._providers, self._prices, strict=True)
         now = trio.current_time()
-        return [
-            EndpointState(_terms(endpoint, provider, price, rank, self.config.max_concurrency), now)
+        states = [
+            EndpointState(terms_of(endpoint, provider, price, rank, self.config.max_concurrency), now)
             for rank, (endpoint, provider, price) in enumerate(rows)
         ]
+        for state, provider in zip(states, self._providers, strict=True):
+            if isinstance(provider, ConnectingProvider):
+                provider.watch_connections(self._counting(state))
+        return states
+
+    def _counting(self, endpoint: EndpointState) -> Callable[[float], None]:
+        def opened(connect_s: float) -> None:
+            endpoint.connections += 1
+            self._samples.add_connection(endpoint.name, connect_s)
+
+        return opened
 
     def _make_generator(self) -> Callable[[Callable[[], None]], GeneratorActor]:
         rows = zip(self._endpoints, self._providers, self._prices, strict=True)
-        lines = {endpoint.name: _line(endpoint, provider, price) for endpoint, provider, price in rows}
+        lines = {endpoint.name: line_of(endpoint, provider, price) for endpoint, provider, price in rows}
 
         def make(idle: Callable[[], None]) -> GeneratorActor:
             return GeneratorActor(
@@ -231,6 +250,7 @@ class Wiring:
                 router=self._router_box,
                 lines=lines,
                 limiter=self._limiter,
+                samples=self._samples,
                 attempt_log=self._log,
                 max_response_bytes=self.config.max_response_bytes,
                 idle=idle,
@@ -276,12 +296,23 @@ class Wiring:
 
     # ------------------------------------------------------------------------------------------------ figures
 
+    def snapshot_now(self, *, histograms: bool) -> Snapshot:
+        """A snapshot, without waiting for what is too much to be folded at once."""
+        self.metrics.check_open()
+        return self._metrics.snapshot_now(histograms=histograms)
+
+    def _router_snapshot(self) -> RouterSnapshot:
+        return replace(self._router.snapshot(), routing=self.config.routing)
+
     def _cache_snapshot(self) -> CacheSnapshot:
         durable = None if self._store is None else self._store.snapshot()
-        return replace(self._cache.snapshot(), policy=self.config.cache.policy, durable=durable)
+        config = self.config.cache
+        snapshot = self._cache.snapshot()
+        return replace(snapshot, policy=config.policy, normalise_prompts=config.normalise_prompts, durable=durable)
 
     def _counters(self) -> Counters:
         front = self.front
+        assert self._supervisor is not None
         usage = sum((e.usage for e in self._router.endpoints), NO_USAGE)
         ended = front.succeeded + front.failed + front.cancelled
         return Counters(
@@ -296,7 +327,7 @@ class Wiring:
             cache_read_tokens=usage.cache_read_tokens,
             cache_write_tokens=usage.cache_write_tokens,
             cost_usd=usage.cost_usd,
-            samples_dropped=self._samples.dropped,
+            samples_dropped=self._samples.dropped + self._supervisor.waits_dropped,
         )
 
 
@@ -305,79 +336,3 @@ async def _close(provider: Provider) -> None:
         await provider.aclose()
     except Exception as exc:  # closing comes last: what led to it must not be hidden by this
         logger.warning("endpoint %s could not be closed: %r", provider.name, exc, exc_info=exc)
-
-
-def _stream_mode(endpoint: Endpoint) -> StreamMode:
-    return "subscribed" if (endpoint.provider, endpoint.stream) == ("local", "auto") else endpoint.stream
-
-
-def _shortest_timeout_s(endpoint: Endpoint) -> float:
-    return min(endpoint.first_token_timeout_s, endpoint.idle_timeout_s, endpoint.attempt_timeout_s)
-
-
-def _terms(endpoint: Endpoint, provider: Provider, price: Price | None, rank: int, most_at_once: int) -> Terms:
-    metering = provider.output_metering if isinstance(provider, RemoteProvider) else None
-    if metering not in (None, "meter", "reserve"):
-        raise ConfigError(f"endpoint {endpoint.name!r}: output_metering={metering!r}: give 'meter' or 'reserve'")
-    most: float = inf if endpoint.max_concurrency is None else endpoint.max_concurrency
-    return Terms(
-        name=endpoint.name,
-        model=provider.model,
-        rank=rank,
-        max_concurrency=endpoint.max_concurrency,
-        most_at_once=most if metering is None else min(most, most_at_once),
-        price=price,
-        weight=endpoint.weight,
-        per_minute=PerMinute(
-            requests=endpoint.requests_per_minute,
-            input_tokens=endpoint.input_tokens_per_minute,
-            output_tokens=endpoint.output_tokens_per_minute,
-        ),
-        metering=metering,
-        extra_body=endpoint.extra_body,
-    )
-
-
-def _line(endpoint: Endpoint, provider: Provider, price: Price | None) -> Line:
-    return Line(
-        name=endpoint.name,
-        provider=provider,
-        price=price,
-        is_remote=isinstance(provider, RemoteProvider),
-        first_token_timeout_s=endpoint.first_token_timeout_s,
-        idle_timeout_s=endpoint.idle_timeout_s,
-        attempt_timeout_s=endpoint.attempt_timeout_s,
-    )
-
-
-def _checked(given: str | Endpoint | Provider | Sequence[str | Endpoint | Provider]) -> list[Endpoint]:
-    """The endpoints, at least one, each with a name of its own."""
-    values = [given] if isinstance(given, (str, Endpoint, Provider)) else given
-    if not isinstance(values, Iterable):
-        raise ConfigError(f"endpoints: {given!r}: give a list of strings, Endpoints or Providers")
-    endpoints = [as_endpoint(value) for value in values]
-    if not endpoints:
-        raise ConfigError("endpoints: give at least one, for example 'local'")
-    names = [endpoint.name for endpoint in endpoints]
-    for name in names:
-        if (times := names.count(name)) > 1:
-            raise ConfigError(f"endpoints: {name!r} stands there {times} times; give each Endpoint a name of its own")
-    return endpoints
-
-
-def _price(endpoint: Endpoint, config: EngineConfig) -> Price | None:
-    price = price_of(endpoint)
-    if price is None and config.budget_usd is not None:
-        raise ConfigError(
-            f"budget_usd={config.budget_usd:g}: the price of endpoint {endpoint.name!r} is not known; "
-            "give it: Endpoint(price=Price(...)), or leave out budget_usd"
-        )
-    return price
-
-
-def _memory_limit(config: EngineConfig, rss_at_open_bytes: int) -> int:
-    limit_bytes = config.memory_limit_bytes or default_limit(
-        machine.usable_memory_bytes(), rss_at_open_bytes, machine.Container().beside_others_bytes(rss_at_open_bytes)
-    )
-    check_limit(limit_bytes, rss_at_open_bytes)
-    return limit_bytes

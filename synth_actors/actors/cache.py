@@ -265,9 +265,9 @@ class CacheActor(Decider[CacheMessage]):
                 ttft_s=result.ttft_s,
             )
             if pays:
-                self._samples.add_call(now - lookup.submitted_at, queue_s, result.service_s, result.ttft_s)
+                self._samples.add_call(result.answer.endpoint, now - lookup.submitted_at, queue_s)
             else:
-                self._samples.add_shared(now - lookup.submitted_at)
+                self._samples.add_shared(result.answer.endpoint, now - lookup.submitted_at)
                 self._answers.savings.add(1, tokens_of(result.usage), result.usage.cost_usd)
             lookup.reply.send(landed)
         self._flights.land(flight)  # not earlier: should one of these crash, `on_stop` answers the others

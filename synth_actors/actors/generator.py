@@ -24,9 +24,11 @@ from synth_actors.errors import SynthActorsError, text_of
 from synth_actors.feed import Texts
 from synth_actors.messages import WRITING_S, Attempt, Ended, Failure, Finished, FirstToken, Generate, Success
 from synth_actors.policy.cache_key import key_of
+from synth_actors.policy.latency import tpot_of
 from synth_actors.policy.pricing import is_free, priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
+from synth_actors.samples import SampleBuffer
 from synth_actors.schema import Output
 from synth_actors.types import NO_USAGE, Answer, Usage
 
@@ -56,6 +58,7 @@ class GeneratorActor(Worker[Generate]):
         router: Mailbox[FirstToken | Finished],
         lines: Mapping[str, Line],
         limiter: trio.CapacityLimiter,
+        samples: SampleBuffer,
         attempt_log: AttemptLog | None,
         max_response_bytes: int,
         idle: Callable[[], None],
@@ -64,6 +67,7 @@ class GeneratorActor(Worker[Generate]):
         self._router = router
         self._lines = lines
         self._limiter = limiter
+        self._samples = samples
         self._log = attempt_log
         self._ended = attempt_log.ended if isinstance(attempt_log, FailureLog) else None
         self._max_response_bytes = max_response_bytes
@@ -104,9 +108,19 @@ class GeneratorActor(Worker[Generate]):
             self._idle()
             self._router.send(Finished(attempt, result))
             taping.close(result)
+            self._measure(taping, result)
             key = attempt.route.log_key
             if self._ended is not None and key and isinstance(result, Failure):
                 self._ended(key, attempt.number, result.message, result.usage, free=_is_free(result))
+
+    def _measure(self, taping: _Taping, result: Success | Failure) -> None:
+        """How long it took, unless nothing was sent."""
+        if isinstance(result, Success):
+            tpot_s = tpot_of(result.service_s, result.ttft_s, result.usage.output_tokens)
+            self._samples.add_attempt(result.answer.endpoint, "success", result.service_s, result.ttft_s, tpot_s)
+        elif not result.unsent:
+            took_s = self._now() - taping.begun_at
+            self._samples.add_attempt(taping.endpoint, result.fault.value, took_s, taping.ttft_s, None)
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
         """Give back the tokens of attempts that nobody took, and say that they are over."""
@@ -208,6 +222,11 @@ class _Taping:
         self.begun_at = attempt.dispatched_at
         self.ttft_s: float | None = None
         self.usage = NO_USAGE
+
+    @property
+    def endpoint(self) -> str:
+        """Whose call it is."""
+        return self._line.name
 
     @property
     def partial(self) -> str:

@@ -20,6 +20,7 @@ from synth_actors.snapshot import MailboxSnapshot
 
 M = TypeVar("M")
 
+MOST_WAITS = 8192
 INLINE_RUN = 64
 """Inline asks in a row before a real checkpoint, so that a caller that only gets hits still lets others run."""
 
@@ -39,6 +40,8 @@ class Mailbox(Generic[M]):
         self._closed: Callable[[], Exception] | None = None
         self._peak = self._handled = self._inline = self._rested_at = self._dropped = 0
         self._wait_s = self._max_wait_s = self._handling_s = 0.0
+        self.waits_dropped = 0
+        self._waits: list[float] | None = None  # since they were asked for last; None: nobody asks
 
     @enable_ki_protection
     def tell(self, message: M) -> None:
@@ -119,6 +122,11 @@ class Mailbox(Generic[M]):
         self._handled += count
         self._handling_s += elapsed_s
 
+    def check_open(self) -> None:
+        """Raise what later messages are refused with, once the actor has stopped."""
+        if self._closed is not None:
+            raise self._closed()
+
     def close(self, make: Callable[[], Exception]) -> list[M]:
         """Close for good and return what was not read; later messages are refused with `make()`."""
         self._closed = make
@@ -136,6 +144,16 @@ class Mailbox(Generic[M]):
         self._wait_s += waited_s
         if waited_s > self._max_wait_s:
             self._max_wait_s = waited_s
+        if (waits := self._waits) is not None:
+            if len(waits) < MOST_WAITS:
+                waits.append(waited_s)
+            else:
+                self.waits_dropped += 1
+
+    def take_waits(self) -> list[float]:
+        """Seconds from tell to take, of the messages taken since this was last called, at most `MOST_WAITS` of them."""
+        waits, self._waits = self._waits or [], []
+        return waits
 
     def _refuse(self, message: M) -> None:
         reply: Reply[Any] | None = getattr(message, "reply", None)

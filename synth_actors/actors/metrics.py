@@ -17,10 +17,9 @@ import trio
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.messages import TakeSnapshot
-from synth_actors.policy.latency import LatencySeries
-from synth_actors.samples import SampleBuffer
+from synth_actors.policy.latency import Latencies
+from synth_actors.samples import SampleBuffer, SeriesKey
 from synth_actors.snapshot import (
-    SERIES,
     CacheSnapshot,
     Counters,
     MailboxSnapshot,
@@ -29,9 +28,11 @@ from synth_actors.snapshot import (
     Snapshot,
 )
 
-COLLECT_INTERVAL_S = 0.5
-FOLD_SLICE = 500
-"""Samples folded in one turn: at most about 1.3 ms, when no two of them share a bucket."""
+COLLECT_INTERVAL_S = 0.25
+FOLD_SLICE = 2000
+"""Samples folded in one turn: at most about 1 ms, when no two of them share a bucket."""
+FOLD_AT_ONCE = 10_000
+"""Samples folded for one synchronous snapshot, which nobody else can be let in before: about 3 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,14 @@ class Sources:
     memory: Callable[[], MemorySnapshot]
     counters: Callable[[], Counters]
     mailboxes: Callable[[], Mapping[str, MailboxSnapshot]]
+    mailbox_waits: Callable[[], Mapping[str, list[float]]]  # by actor, since it was asked last
 
 
 @dataclass(slots=True)
 class _Waiting:
     """Samples of one series that are not folded yet."""
 
-    series: LatencySeries
+    key: SeriesKey
     samples: list[float]
 
 
@@ -58,7 +60,7 @@ class MetricsActor(Decider[TakeSnapshot]):
 
     def __init__(self, mailbox: Mailbox[TakeSnapshot], *, samples: SampleBuffer, sources: Sources) -> None:
         super().__init__(mailbox)
-        self.series: dict[str, LatencySeries] = {name: LatencySeries() for name in SERIES}
+        self.latencies = Latencies()
         self._samples = samples
         self._sources = sources
         self._queue: deque[_Waiting | TakeSnapshot] = deque()  # in the order in which it came
@@ -69,7 +71,13 @@ class MetricsActor(Decider[TakeSnapshot]):
         """Collect what is waiting, and answer once it is folded: now, unless it is much."""
         self._collect()
         self._queue.append(message)
-        self._fold_slice()
+        self._fold(FOLD_SLICE)
+
+    def snapshot_now(self, *, histograms: bool) -> Snapshot:
+        """A snapshot without waiting; what had to be folded before and was too much for one turn is not in it."""
+        self._collect()
+        self._fold(FOLD_AT_ONCE)
+        return self._snapshot(histograms=histograms)
 
     def next_wakeup(self) -> float:
         """At once while there is something to fold, else when samples are collected next."""
@@ -79,7 +87,7 @@ class MetricsActor(Decider[TakeSnapshot]):
         """Fold one slice, or collect."""
         if not self._queue:
             self._collect()
-        self._fold_slice()
+        self._fold(FOLD_SLICE)
 
     def on_stop(self, unread: list[TakeSnapshot], cause: BaseException | None) -> None:
         """Nobody gets a snapshot any more, neither who waits for the fold nor who was not read."""
@@ -89,12 +97,13 @@ class MetricsActor(Decider[TakeSnapshot]):
 
     def _collect(self) -> None:
         self._collect_at = trio.current_time() + COLLECT_INTERVAL_S
-        for name, samples in self._samples.take().items():
-            if samples:
-                self._queue.append(_Waiting(self.series[name], samples))
+        for key, samples in self._samples.take().items():
+            self._queue.append(_Waiting(key, samples))
+        for actor, waits in self._sources.mailbox_waits().items():
+            if waits:
+                self._queue.append(_Waiting(SeriesKey("mailbox_wait", "", "success", actor), waits))
 
-    def _fold_slice(self) -> None:
-        budget = FOLD_SLICE
+    def _fold(self, budget: int) -> None:
         while self._queue and budget > 0:
             item = self._queue[0]
             if isinstance(item, TakeSnapshot):
@@ -104,23 +113,24 @@ class MetricsActor(Decider[TakeSnapshot]):
             # from the end, since cutting off the front would copy the rest
             taken = item.samples[-budget:]
             del item.samples[-budget:]
-            item.series.record_many(taken)
+            self.latencies.add(item.key, taken)
             budget -= len(taken)
             if not item.samples:
                 self._queue.popleft()
 
     def _answer(self, message: TakeSnapshot) -> None:
         try:
-            snapshot = self._snapshot()
+            snapshot = self._snapshot(histograms=message.histograms)
             message.reply.send(snapshot)
         finally:
             self._fail_reply(message, None)  # only if a source raised: then this actor restarts without the message
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, *, histograms: bool) -> Snapshot:
         return Snapshot(
             taken_at_s=trio.current_time() - self._opened_at,
             wall_time=time(),
-            latency={name: series.summary() for name, series in self.series.items()},
+            latency=self.latencies.totals(),
+            series=tuple(self.latencies.series(histograms=histograms)),
             cache=self._sources.cache(),
             router=self._sources.router(),
             memory=self._sources.memory(),

@@ -7,14 +7,15 @@ than the limiter has free, so nothing queues behind the limiter, and a slow endp
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import Protocol, assert_never
+from typing import assert_never
 
 import trio
 
 from synth_actors.actors.actor import Decider
+from synth_actors.actors.jobs import Job, Pool
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.feed import Held, texts_bytes
 from synth_actors.messages import (
@@ -33,7 +34,8 @@ from synth_actors.messages import (
 from synth_actors.policy.backlog import Lane
 from synth_actors.policy.budget import Budget, Reservation
 from synth_actors.policy.endpoints import EndpointState
-from synth_actors.policy.limits import Need, need_of
+from synth_actors.policy.limits import need_of
+from synth_actors.policy.load import Load
 from synth_actors.policy.overdue import Overdue
 from synth_actors.policy.pricing import known_cost_usd, upper_estimate_usd
 from synth_actors.policy.progress import Limits, Progress
@@ -56,31 +58,6 @@ from synth_actors.types import NO_USAGE
 logger = logging.getLogger("synth_actors")
 
 RouterMessage = Route | Drop | FirstToken | Finished | SetConcurrencyCap | CloseRouter
-
-
-class Pool(Protocol):
-    """Where attempts are made."""
-
-    started: int
-
-    def generate(self, attempt: Attempt) -> None:
-        """Have `attempt` made by an idle generator, or by a new one."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A `Route` on its way: in the backlog, delayed, or under way as `attempt`."""
-
-    route: Route
-    number: int
-    progress: Progress
-    need: Need
-    queued_at: float
-    size_bytes: int  # of its request's texts
-    back_at: float = inf  # when it may go again to where it failed, though others are open to it
-    dropped: bool = False
-    in_line: bool = False
-    attempt: Attempt | None = None
 
 
 class RouterActor(Decider[RouterMessage]):
@@ -112,13 +89,17 @@ class RouterActor(Decider[RouterMessage]):
         self._retry_budget = RetryBudget()
         self._limits = limits
         self._overdue = Overdue(limits.shortest_timeout_s)
-        self._waiting: Waiting[_Job] = Waiting(self._endpoints, limits.patience_s)
-        self._jobs: dict[Route, _Job] = {}
+        self._waiting: Waiting[Job] = Waiting(self._endpoints, limits.patience_s)
+        self._jobs: dict[Route, Job] = {}
         self.held, self._in_flight = Held(), 0
         self._due = inf
         self._leaving: Reply[bool] | None = None  # who wants to know when nothing is left
         self._closing = False
-        self._numbers = self._retries = self._failovers = self._abandoned = 0
+        self._numbers = self._failovers = self._abandoned = 0
+        self._retries: Counter[str] = Counter()  # by the fault that led to them
+        self._load = Load(self._now())
+        self._lacking: set[EndpointState] = set()  # as the last look for a request that can go has found
+        self._limited: set[EndpointState] = set()
 
     def handle(self, message: RouterMessage) -> None:
         """Take a request or a fact, then dispatch what may go."""
@@ -164,7 +145,7 @@ class RouterActor(Decider[RouterMessage]):
         names = route.request.endpoints
         progress = Progress(self._everywhere if names is None else frozenset(names))
         need, size = need_of(route.request, route.output), texts_bytes(route.request)
-        job = _Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now, size_bytes=size)
+        job = Job(route=route, number=self._numbers, progress=progress, need=need, queued_at=now, size_bytes=size)
         self._jobs[route] = job
         self.held.requests_bytes += size
         if self._closing:
@@ -183,11 +164,11 @@ class RouterActor(Decider[RouterMessage]):
         self._abandoned += 1
         self._waiting.leave(job)
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Job) -> None:
         del self._jobs[job.route]
         self.held.requests_bytes -= job.size_bytes
 
-    def _end(self, job: _Job, result: Success | Failure) -> None:
+    def _end(self, job: Job, result: Success | Failure) -> None:
         self._forget(job)
         self._cache.send(Generated(job.route, result))
 
@@ -220,6 +201,8 @@ class RouterActor(Decider[RouterMessage]):
         for job, why in hopeless:
             self._end(job, Failure(why.fault, why.message, why.endpoint, NO_USAGE, retry_after_s=why.retry_after_s))
         self._due = min(self._overdue.look_at, due)
+        self._load.change(now, in_flight=self._in_flight, waiting=len(waiting), places=self._cap)
+        self._note_limited(now)
         if self._leaving is not None:
             self._report_left()
 
@@ -236,11 +219,18 @@ class RouterActor(Decider[RouterMessage]):
                 if self._send(lane, job, endpoint, now):
                     return True
             kept.update(e for e in places if e.lacks_only_tokens(now, job.need))
+        self._lacking = kept
         return False
 
-    def _affordable(
-        self, job: _Job, open_ones: list[EndpointState], places: list[EndpointState]
-    ) -> list[EndpointState]:
+    def _note_limited(self, now: float) -> None:
+        """Which endpoints requests wait for only since a limit per minute is used up."""
+        limited = self._lacking if self._in_flight < self._cap else set()
+        if limited or self._limited:
+            for endpoint in self._endpoints.values():
+                endpoint.note_limited(now, is_limited=endpoint in limited)
+            self._limited = limited
+
+    def _affordable(self, job: Job, open_ones: list[EndpointState], places: list[EndpointState]) -> list[EndpointState]:
         """Those that fit into the budget.
 
         When none does, none while a cheaper one may take it later; else the cheapest, for `_send` to say so.
@@ -251,13 +241,13 @@ class RouterActor(Decider[RouterMessage]):
         cheapest = min(alive, key=lambda e: self._estimate_usd(job, e))
         return [] if self._budget.fits(self._estimate_usd(job, cheapest)) else [cheapest]
 
-    def _estimate_usd(self, job: _Job, endpoint: EndpointState) -> float:
+    def _estimate_usd(self, job: Job, endpoint: EndpointState) -> float:
         """The most that `job` may cost at `endpoint`; 0.0 when nobody asks."""
         if self._budget.limit_usd is None or endpoint.price is None:
             return 0.0
         return upper_estimate_usd(job.route.request, job.route.output, endpoint.price, endpoint.extra_body)
 
-    def _send(self, lane: Lane[_Job], job: _Job, endpoint: EndpointState, now: float) -> bool:
+    def _send(self, lane: Lane[Job], job: Job, endpoint: EndpointState, now: float) -> bool:
         """Send the head of `lane` to `endpoint`; False when the budget says to wait for what is under way."""
         estimate_usd = self._estimate_usd(job, endpoint)
         match self._budget.reserve(estimate_usd):
@@ -271,7 +261,7 @@ class RouterActor(Decider[RouterMessage]):
                 self._end(self._waiting.take(lane), Failure(Ended.BUDGET, message, None, NO_USAGE))
                 return True
 
-    def _start(self, job: _Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
+    def _start(self, job: Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
         route = job.route
         if not route.calls:
@@ -321,7 +311,7 @@ class RouterActor(Decider[RouterMessage]):
         else:
             self._failed(job, attempt, result, result.fault, now)
 
-    def _failed(self, job: _Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
+    def _failed(self, job: Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         endpoint = self._endpoints[attempt.endpoint]
         job.progress.note(fault, endpoint.name, now, failure.retry_after_s)
         if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
@@ -336,7 +326,7 @@ class RouterActor(Decider[RouterMessage]):
         else:
             self._judge(job, failure, fault, now)
 
-    def _judge(self, job: _Job, failure: Failure, fault: Fault, now: float) -> None:
+    def _judge(self, job: Job, failure: Failure, fault: Fault, now: float) -> None:
         verdict = job.progress.verdict(fault, failure, self._endpoints, self._limits, now)
         if fault in FAILED_AFTER_ACCEPTANCE:
             verdict = self._within_budget(job, verdict, now)
@@ -352,9 +342,9 @@ class RouterActor(Decider[RouterMessage]):
                 self._waiting.wait_until(job, now + delay_s)
             case _:
                 assert_never(verdict)
-        self._retries += 1
+        self._retries[fault.value] += 1
 
-    def _within_budget(self, job: _Job, verdict: Verdict, now: float) -> Verdict:
+    def _within_budget(self, job: Job, verdict: Verdict, now: float) -> Verdict:
         """The verdict, if the retry budget has room for it; one that is well burdens nobody by taking it over."""
         if isinstance(verdict, GiveUp):
             return verdict
@@ -382,7 +372,8 @@ class RouterActor(Decider[RouterMessage]):
 
     def snapshot(self) -> RouterSnapshot:
         """The router's counters and its endpoints."""
-        now = self._now()
+        now, load = self._now(), self._load
+        load.change(now, in_flight=self._in_flight, waiting=len(self._waiting), places=self._cap)
         return RouterSnapshot(
             backlog=len(self._waiting),
             delayed=self._waiting.delayed,
@@ -390,9 +381,13 @@ class RouterActor(Decider[RouterMessage]):
             max_concurrency=self._max_concurrency,
             concurrency_cap=int(self._limiter.total_tokens),
             generators=self._pool.started,
-            retries=self._retries,
+            retries=self._retries.total(),
+            retries_by_reason=dict(self._retries),
             failovers=self._failovers,
             abandoned=self._abandoned,
+            busy_s=load.busy_s,
+            backlog_s=load.backlog_s,
+            saturated_s=load.saturated_s,
             endpoints={name: endpoint.snapshot(now) for name, endpoint in self._endpoints.items()},
         )
 

@@ -65,6 +65,15 @@ class Supervisor:
         """The mailboxes by actor name."""
         return {name: self._statistics(children) for name, children in self._children.items()}
 
+    def take_waits(self) -> dict[str, list[float]]:
+        """How long messages waited in the mailboxes since this was last called, in seconds, by actor name."""
+        return {name: children[0].actor.mailbox.take_waits() for name, children in self._children.items()}
+
+    @property
+    def waits_dropped(self) -> int:
+        """Waits that nobody asked for in time."""
+        return sum(children[0].actor.mailbox.waits_dropped for children in self._children.values())
+
     @staticmethod
     def _statistics(children: list[_Child]) -> MailboxSnapshot:
         restarts = sum(child.budget.spent for child in children if child.budget)

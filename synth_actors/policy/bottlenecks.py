@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from synth_actors.findings import BottleneckReport, Finding
 from synth_actors.policy.rules import cache, errors, memory, speed
 from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES, Thresholds
-from synth_actors.snapshot import BottleneckReport, Finding, Snapshot
+from synth_actors.snapshot import Snapshot
 
 Rule = Callable[[Snapshot, Thresholds], Finding | None]
 

@@ -12,6 +12,7 @@ from synth_actors.config import Price
 from synth_actors.policy.breaker import Breaker
 from synth_actors.policy.limits import NO_LIMITS, EndpointLimits, Need, PerMinute, Ticket
 from synth_actors.policy.pace import Pace
+from synth_actors.policy.pricing import usd_per_mtok
 from synth_actors.policy.retry import REFUSED_BEFORE_WORK
 from synth_actors.providers.base import Fault, Metering, RateLimits
 from synth_actors.snapshot import EndpointSnapshot
@@ -46,6 +47,7 @@ class Terms:
     weight: float = 1.0
     per_minute: PerMinute = NO_LIMITS
     metering: Metering | None = None
+    provider: str = ""  # what kind it is
     extra_body: Mapping[str, Any] = field(default_factory=dict)  # merged into every call; may lengthen its answer
 
 
@@ -65,8 +67,10 @@ class EndpointState:
     """Limits, health and counters of one endpoint.  The router owns it."""
 
     __slots__ = (
+        "_limited_since",
         "attempts",
         "breaker",
+        "connections",
         "credit",
         "extra_body",
         "failures",
@@ -74,12 +78,17 @@ class EndpointState:
         "last_fault",
         "last_message",
         "limits",
+        "longest_output_tokens",
         "max_concurrency",
+        "max_tokens_asked",
+        "metering",
         "model",
         "name",
         "pace",
         "price",
+        "provider",
         "rank",
+        "rate_limited_s",
         "schema_in_prompt",
         "successes",
         "usage",
@@ -93,6 +102,12 @@ class EndpointState:
         self.max_concurrency = terms.max_concurrency
         self.price = terms.price
         self.weight = terms.weight
+        self.provider = terms.provider
+        self.metering = terms.metering
+        self.connections = 0
+        self.max_tokens_asked = self.longest_output_tokens = 0
+        self.rate_limited_s = 0.0
+        self._limited_since: float | None = None
         self.extra_body = terms.extra_body
         self.breaker = Breaker()
         self.limits = EndpointLimits(
@@ -158,6 +173,8 @@ class EndpointState:
         """It was answered."""
         self.let_in(call, ttft_s, now)
         self.successes += 1
+        self.max_tokens_asked += call.need.max_tokens
+        self.longest_output_tokens = max(self.longest_output_tokens, usage.output_tokens)
         self._ended(call, usage, now)
         self.limits.learn(call.ticket, usage)
         self.pace.answered(service_s, now)
@@ -240,11 +257,20 @@ class EndpointState:
         if pauses and at_once is not None and self.breaker.has_just_closed:
             at_once.paused()
 
+    def note_limited(self, now: float, *, is_limited: bool) -> None:
+        """Whether, from now on, requests wait only for one of its limits per minute."""
+        if self._limited_since is not None:
+            self.rate_limited_s += now - self._limited_since
+        self._limited_since = now if is_limited else None
+
     def snapshot(self, now: float) -> EndpointSnapshot:
         """Its figures at `now`."""
+        self.note_limited(now, is_limited=self._limited_since is not None)
+        price = self.price
         return EndpointSnapshot(
             name=self.name,
             model=self.model,
+            provider=self.provider,
             state=self.breaker.state(now),
             in_flight=self.in_flight,
             max_concurrency=self.max_concurrency,
@@ -259,6 +285,12 @@ class EndpointState:
             cache_read_tokens=self.usage.cache_read_tokens,
             cache_write_tokens=self.usage.cache_write_tokens,
             cost_usd=self.usage.cost_usd,
+            usd_per_mtok=None if price is None else usd_per_mtok(price),
+            output_metering=self.metering,
+            max_tokens_asked=self.max_tokens_asked,
+            longest_output_tokens=self.longest_output_tokens,
+            connections=self.connections,
+            rate_limited_s=self.rate_limited_s,
             schema_in_prompt=self.schema_in_prompt,
             last_message=self.last_message,
         )

@@ -1,127 +1,136 @@
-"""How long do things take?
+"""How long do things take, in all and at each endpoint?
 
-High Dynamic Range histograms (Gil Tene, hdrhistogram.org) of 1 us to 1 h with 3 significant digits: whatever number of
-samples, a percentile is at most 0.1 % above the sample that has its rank, or half a microsecond beside it.
+Samples come in batches and are counted by bucket (`histogram`); the percentiles are worked out when they are asked for.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import insort
 from collections import Counter
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from synth_actors.snapshot import LatencySummary
+from synth_actors.histogram import HIGHEST_S, US_PER_S, Histogram, LatencySummary, lowest_equivalent, summarise
+from synth_actors.samples import SeriesKey
+from synth_actors.snapshot import SERIES, SUCCEEDED, SeriesSnapshot
 
-HIGHEST_S = 3600.0
-SIGNIFICANT_DIGITS = 3
-EXACT_BELOW_US = 2048  # 3 digits need 2048 steps in each power of two; below that every microsecond has its own
-_STEP_BITS = EXACT_BELOW_US.bit_length() - 1
-_US_PER_S = 1_000_000
+
+def tpot_of(service_s: float, ttft_s: float | None, output_tokens: int) -> float | None:
+    """Time per output token after the first, in seconds; None when it was not streamed or had one token at most."""
+    if ttft_s is None or output_tokens < 2:
+        return None
+    return max(0.0, service_s - ttft_s) / (output_tokens - 1)
+
+
+class Tally:
+    """A batch of samples, counted by bucket.  Equal buckets are counted in C."""
+
+    __slots__ = ("counts", "max_s", "out_of_range", "total_s")
+
+    def __init__(self, samples: Sequence[float]) -> None:
+        valid = [sample for sample in samples if 0.0 <= sample <= HIGHEST_S]
+        self.out_of_range = len(samples) - len(valid)
+        self.total_s = sum(valid)
+        self.max_s = max(valid, default=0.0)
+        self.counts = Counter([lowest_equivalent(int(sample * US_PER_S + 0.5)) for sample in valid])
 
 
 class LatencySeries:
     """One series of durations in seconds.
 
-    The histogram is made with the first sample.  Count, mean and maximum are exact; samples that are negative, above
-    one hour or no numbers at all stand in no percentile and are counted as `out_of_range`.
+    Count, mean and maximum are exact; samples that are negative, above one hour or no numbers at all stand in no
+    percentile and are counted as `out_of_range`.
     """
 
-    __slots__ = ("_histogram", "_max_s", "_min_s", "_out_of_range", "_summary", "_total_s")
+    __slots__ = ("_counts", "_histogram", "_max_s", "_out_of_range", "_summary", "_total_s", "_used")
 
     def __init__(self) -> None:
-        self._histogram: Any = None
+        self._counts: dict[int, int] = {}
+        self._used: list[int] = []  # the keys of it, in order: a new bucket is rare
         self._out_of_range = 0
         self._total_s = 0.0
-        self._min_s = HIGHEST_S
         self._max_s = 0.0
         self._summary: LatencySummary | None = LatencySummary()
-
-    @property
-    def histogram(self) -> Any:
-        """The `hdrh.histogram.HdrHistogram` of microseconds, for exporters; None before the first sample."""
-        return self._histogram
+        self._histogram: Histogram | None = Histogram()
 
     def record_many(self, samples: Sequence[float]) -> None:
-        """Add samples.  Equal buckets are counted first, since one `record_value` costs more than that."""
-        if not samples:
-            return
-        self._summary = None
-        valid = [sample for sample in samples if 0.0 <= sample <= HIGHEST_S]
-        self._out_of_range += len(samples) - len(valid)
-        if not valid:
-            return
-        self._total_s += sum(valid)
-        self._min_s = min(self._min_s, min(valid))
-        self._max_s = max(self._max_s, max(valid))
-        self._record(Counter([_lowest_equivalent(int(sample * _US_PER_S + 0.5)) for sample in valid]))
+        """Add samples."""
+        if samples:
+            self.add(Tally(samples))
+
+    def add(self, tally: Tally) -> None:
+        """Add a batch."""
+        self._summary = self._histogram = None
+        self._out_of_range += tally.out_of_range
+        self._total_s += tally.total_s
+        self._max_s = max(self._max_s, tally.max_s)
+        counts, used = self._counts, self._used
+        for low_us, count in tally.counts.items():
+            before = counts.get(low_us, 0)
+            if not before:
+                insort(used, low_us)
+            counts[low_us] = before + count
 
     def summary(self) -> LatencySummary:
         """The percentiles so far; remembered until the next sample."""
         if self._summary is None:
-            self._summary = self._summarise()
+            self._summary = summarise(self._used, self._in_order(), self._total_s, self._max_s, self._out_of_range)
         return self._summary
 
-    def _record(self, counts: Counter[int]) -> None:
+    def histogram(self) -> Histogram:
+        """A frozen copy of all counts; remembered until the next sample."""
         if self._histogram is None:
-            from hdrh.histogram import HdrHistogram  # late: it is only needed once there is something to measure
+            self._histogram = Histogram(
+                lowest_us=tuple(self._used),
+                counts=tuple(self._in_order()),
+                total_s=self._total_s,
+                max_s=self._max_s,
+                out_of_range=self._out_of_range,
+            )
+        return self._histogram
 
-            self._histogram = HdrHistogram(1, int(HIGHEST_S) * _US_PER_S, SIGNIFICANT_DIGITS)
-        record = self._histogram.record_value
-        for value_us, count in counts.items():
-            record(value_us, count)
-
-    def _summarise(self) -> LatencySummary:
-        count = self._histogram.total_count if self._histogram is not None else 0
-        if not count:
-            return LatencySummary(out_of_range=self._out_of_range)
-        p50_s, p95_s, p99_s, p999_s = self._at_permille(count, (500, 950, 990, 999))
-        return LatencySummary(
-            count=count,
-            mean_s=self._total_s / count,
-            p50_s=p50_s,
-            p95_s=p95_s,
-            p99_s=p99_s,
-            p999_s=p999_s,
-            max_s=self._max_s,
-            out_of_range=self._out_of_range,
-        )
-
-    def _at_permille(self, count: int, marks: tuple[int, ...]) -> list[float]:
-        """The values at the nearest ranks (the smallest rank that covers the share), each the upper end of its bucket.
-
-        The library's own query rounds ranks, which at small counts puts p95 below the only slow sample, and walks all
-        23,552 counters in Python: 1.6 ms each.  This walks once, in C, over the part that is in use.
-        """
-        first = _index(int(self._min_s * _US_PER_S + 0.5))
-        last = _index(int(self._max_s * _US_PER_S + 0.5))
-        running = list(accumulate(self._histogram.counts[first : last + 1]))
-        ranks = [-(-count * mark // 1000) for mark in marks]
-        return [self._upper_end_s(first + bisect_left(running, rank)) for rank in ranks]
-
-    def _upper_end_s(self, index: int) -> float:
-        value_us = self._histogram.get_highest_equivalent_value(self._histogram.get_value_from_index(index))
-        return min(float(value_us) / _US_PER_S, self._max_s)
+    def _in_order(self) -> list[int]:
+        counts = self._counts
+        return [counts[low_us] for low_us in self._used]
 
     def __repr__(self) -> str:
-        count = self._histogram.total_count if self._histogram is not None else 0
+        count = sum(self._counts.values())
         return f"<LatencySeries count={count} max={self._max_s:.6f}s out_of_range={self._out_of_range}>"
 
 
-def _shift(value_us: int) -> int:
-    return 0 if value_us < EXACT_BELOW_US else value_us.bit_length() - _STEP_BITS
+class Latencies:
+    """Every series, and of each name the aggregate over all that succeeded."""
 
+    __slots__ = ("_series", "_totals")
 
-def _lowest_equivalent(value_us: int) -> int:
-    """The lower end of the bucket that `value_us` falls into."""
-    if value_us < EXACT_BELOW_US:
-        return value_us
-    shift = value_us.bit_length() - _STEP_BITS
-    return value_us >> shift << shift
+    def __init__(self) -> None:
+        self._totals = {name: LatencySeries() for name in SERIES}
+        self._series: dict[SeriesKey, LatencySeries] = {}
 
+    def add(self, key: SeriesKey, samples: Sequence[float]) -> None:
+        """Add samples of one series."""
+        tally = Tally(samples)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = LatencySeries()
+        series.add(tally)
+        if key.outcome in SUCCEEDED:
+            self._totals[key.name].add(tally)
 
-def _index(value_us: int) -> int:
-    """Where the histogram counts `value_us`; a test compares it with the library's own arithmetic."""
-    shift = _shift(value_us)
-    return (shift << (_STEP_BITS - 1)) + (value_us >> shift)
+    def totals(self) -> dict[str, LatencySummary]:
+        """The aggregates, by the names of `SERIES`."""
+        return {name: series.summary() for name, series in self._totals.items()}
+
+    def series(self, *, histograms: bool) -> Iterable[SeriesSnapshot]:
+        """Every series that has a sample."""
+        for key, series in self._series.items():
+            yield SeriesSnapshot(
+                name=key.name,
+                endpoint=key.endpoint,
+                outcome=key.outcome,
+                actor=key.actor,
+                summary=series.summary(),
+                histogram=series.histogram() if histograms else None,
+            )
+
+    def __repr__(self) -> str:
+        return f"<Latencies series={len(self._series)}>"

@@ -29,6 +29,16 @@ def priced(usage: Usage, price: Price | None) -> Usage:
     return _with_cost(usage, micro_usd / 1e6)
 
 
+def usd_per_mtok(price: Price) -> dict[str, float]:
+    """Dollars for a million tokens, by kind, of a call with a short prompt."""
+    return {
+        "input": price.input_usd_per_mtok,
+        "output": price.output_usd_per_mtok,
+        "cache_read": price.cache_read_usd_per_mtok,
+        "cache_write": price.cache_write_usd_per_mtok,
+    }
+
+
 def _with_cost(usage: Usage, cost_usd: float | None) -> Usage:
     return Usage(
         input_tokens=usage.input_tokens,

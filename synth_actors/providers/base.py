@@ -171,3 +171,12 @@ class RemoteProvider(Provider, Protocol):
     """
 
     output_metering: Metering
+
+
+@runtime_checkable
+class ConnectingProvider(Provider, Protocol):
+    """A provider that tells how long opening a connection took."""
+
+    def watch_connections(self, opened: Callable[[float], None]) -> None:
+        """Call `opened` with the seconds that each new connection took, name lookup and TLS included."""
+        ...

@@ -18,7 +18,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -35,10 +35,15 @@ FEWEST_CLOSED = 4
 MOST_CLOSED_SHARE = 0.5
 
 
-class Reuse:
-    """Whether the connections to a server are worth using again."""
+def _not_told(_opened_s: float) -> None:
+    """Nobody wants to know."""
 
-    def __init__(self) -> None:
+
+class Reuse:
+    """Whether the connections to a server are worth using again.  `opened` is told how long opening each one took."""
+
+    def __init__(self, opened: Callable[[float], None] = _not_told) -> None:
+        self.opened = opened
         self._tries = self._closed = 0
 
     def tried(self, *, was_closed: bool) -> None:
@@ -79,8 +84,9 @@ class Connector(httpcore2.TrioBackend):
         Connector._opening += 1
         try:
             check_open_files(Connector._opening)
+            began = trio.current_time()
             stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
-            return Connection(stream, self._reuse)
+            return Connection(stream, self._reuse, trio.current_time() - began)
         finally:
             Connector._opening -= 1
 
@@ -88,9 +94,10 @@ class Connector(httpcore2.TrioBackend):
 class Connection(httpcore2.AsyncNetworkStream):
     """A TCP connection on which one HTTP/1.1 request is written after another."""
 
-    def __init__(self, stream: httpcore2.AsyncNetworkStream, reuse: Reuse) -> None:
+    def __init__(self, stream: httpcore2.AsyncNetworkStream, reuse: Reuse, opened_s: float) -> None:
         self._stream = stream
         self._reuse = reuse
+        self._opened_s: float | None = opened_s  # what opening it took; None once that was said
         self._answered = False  # what is written next is a new request, on a used connection
 
     def read(self, max_bytes: int, timeout: float | None = None) -> Coroutine[Any, Any, bytes]:
@@ -111,6 +118,9 @@ class Connection(httpcore2.AsyncNetworkStream):
             if was_closed:
                 raise httpcore2.ConnectionNotAvailable
             self._answered = False
+        if self._opened_s is not None:  # not before: with TLS there is a handshake to come
+            self._reuse.opened(self._opened_s)
+            self._opened_s = None
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -124,8 +134,10 @@ class Connection(httpcore2.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore2.AsyncNetworkStream:
         """The same connection, encrypted."""
+        began = trio.current_time()
         try:
-            return Connection(await self._stream.start_tls(ssl_context, server_hostname, timeout), self._reuse)
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+            return Connection(stream, self._reuse, (self._opened_s or 0.0) + trio.current_time() - began)
         except trio.Cancelled:  # httpx2 forgets the connection: nobody else would close it
             with trio.CancelScope(shield=True):
                 await self.aclose()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from synth_actors.errors import ConfigError
+from synth_actors.providers.connections import Reuse
 from synth_actors.providers.pool import Pool
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ KEEPALIVE_S = 4.0
 """Idle connections are dropped before the 5 s after which uvicorn, Node and llama.cpp drop them: no race to lose."""
 
 
-def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
+def open_client(endpoint: Endpoint, reuse: Reuse | None = None) -> httpx2.AsyncClient:
     """A client for one endpoint, whose pool never limits: the engine does.
+
+    `reuse` hears of every connection that is opened, but for those through a proxy, which httpx2 opens itself.
 
     Raises:
         ConfigError: `verify` names no certificate file, or the environment names a proxy that cannot be used.
@@ -40,18 +43,18 @@ def open_client(endpoint: Endpoint) -> httpx2.AsyncClient:
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as exc:
         raise ConfigError(f"endpoint {endpoint.name!r}: the proxy in the environment cannot be used: {exc}") from exc
-    _use_own_pool(client, certificates)
+    _use_own_pool(client, certificates, reuse or Reuse())
     return client
 
 
-def _use_own_pool(client: httpx2.AsyncClient, certificates: ssl.SSLContext) -> None:
+def _use_own_pool(client: httpx2.AsyncClient, certificates: ssl.SSLContext, reuse: Reuse) -> None:
     """Have direct connections held by `Pool`; those through a proxy are held as httpx2 does.
 
     httpx2 takes no pool, only a whole transport, and with one it no longer reads proxies from the environment.
     """
     direct = client._transport
     assert isinstance(direct, httpx2.AsyncHTTPTransport)
-    direct._pool = Pool(ssl_context=certificates, keepalive_s=KEEPALIVE_S)
+    direct._pool = Pool(ssl_context=certificates, keepalive_s=KEEPALIVE_S, reuse=reuse)
 
 
 def _certificates(endpoint: Endpoint) -> ssl.SSLContext:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -30,6 +30,7 @@ import orjson
 from synth_actors.policy.cache_key import digest_of
 from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
+from synth_actors.providers.connections import Reuse
 from synth_actors.providers.http_body import (
     TRANSPORT_ERRORS,
     UNKNOWN_USAGE,
@@ -92,10 +93,15 @@ class HttpProvider(ABC):
         self._access = access
         self._extra_body = copy.deepcopy(endpoint.extra_body)  # what is sent stays what the identity says
         self._report = Reporter(access.key or "", endpoint.connect_timeout_s)
-        self._http = open_client(endpoint)
+        self._reuse = Reuse()
+        self._http = open_client(endpoint, self._reuse)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {_public(self._access.base_url)}>"
+
+    def watch_connections(self, opened: Callable[[float], None]) -> None:
+        """See `ConnectingProvider`."""
+        self._reuse.opened = opened
 
     async def aclose(self) -> None:
         """Close the connections."""

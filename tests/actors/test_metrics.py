@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from synth_actors.actors.mailbox import Mailbox
-from synth_actors.actors.metrics import COLLECT_INTERVAL_S, FOLD_SLICE, MetricsActor, Sources
+from synth_actors.actors.metrics import COLLECT_INTERVAL_S, FOLD_AT_ONCE, FOLD_SLICE, MetricsActor, Sources
 from synth_actors.actors.supervisor import Supervisor
 from synth_actors.errors import EngineClosedError
 from synth_actors.messages import TakeSnapshot
@@ -33,6 +33,11 @@ class Owners:
     def __init__(self) -> None:
         self.counters = Counters()
         self.broken = False
+        self.waits: list[float] = []
+
+    def take_waits(self) -> dict[str, list[float]]:
+        taken, self.waits = self.waits, []
+        return {"cache": taken}
 
     def cache(self) -> CacheSnapshot:
         if self.broken:
@@ -46,6 +51,7 @@ class Owners:
             memory=lambda: MemorySnapshot(rss_bytes=11),
             counters=lambda: self.counters,
             mailboxes=lambda: {"cache": MailboxSnapshot(depth=2)},
+            mailbox_waits=self.take_waits,
         )
 
 
@@ -64,7 +70,7 @@ class Kit:
         return snapshot
 
     def folded(self, series: str) -> int:
-        return self.actor.series[series].summary().count
+        return self.actor.latencies.totals()[series].count
 
 
 @asynccontextmanager
@@ -84,8 +90,9 @@ async def test_a_snapshot_has_every_series_and_the_figures_of_every_owner(
 ) -> None:
     async with running() as kit:
         kit.owners.counters = Counters(submitted=5, succeeded=4, waiting=1)
-        kit.samples.add_call(0.5, 0.1, 0.4, None)
-        kit.samples.add_cached(0.00001)
+        kit.samples.add_call("a", 0.5, 0.1)
+        kit.samples.add_attempt("a", "success", 0.4, None, None)
+        kit.samples.add_cached("a", 0.00001)
         await trio.sleep(2.0)
         snapshot = await kit.snapshot()
     assert tuple(snapshot.latency) == SERIES
@@ -104,18 +111,22 @@ async def test_a_snapshot_holds_what_was_measured_just_before_it_was_asked_for(
 ) -> None:
     async with running() as kit:
         for count in (1, 2, 3):
-            kit.samples.add_call(0.2, 0.1, 0.1, 0.05)
+            kit.samples.add_call("a", 0.2, 0.1)
+            kit.samples.add_attempt("a", "success", 0.1, 0.05, 0.001)
+            kit.samples.add_connection("a", 0.01)
             snapshot = await kit.snapshot()
-            assert [snapshot.latency[name].count for name in SERIES] == [count] * 4 + [0]
+            counts = {name: summary.count for name, summary in snapshot.latency.items()}
+            assert counts.pop("mailbox_wait") >= 0
+            assert counts == dict.fromkeys(counts, count) | {"cached_response": 0}
 
 
 async def test_samples_are_folded_without_anybody_asking(autojump_clock: trio.testing.MockClock) -> None:
     async with running() as kit:
-        kit.samples.add_shared(0.3)
+        kit.samples.add_shared("a", 0.3)
         await trio.sleep(COLLECT_INTERVAL_S * 1.1)
         assert kit.folded("response") == 1
         assert kit.samples.waiting == 0
-        kit.samples.add_shared(0.3)
+        kit.samples.add_shared("a", 0.3)
         await trio.sleep(COLLECT_INTERVAL_S * 1.1)
         assert kit.folded("response") == 2
 
@@ -132,7 +143,7 @@ async def test_many_samples_are_folded_in_slices_between_which_others_run(
                 await trio.lowlevel.checkpoint()
 
         for _ in range(20 * FOLD_SLICE):
-            kit.samples.add_cached(0.00001)
+            kit.samples.add_cached("a", 0.00001)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(neighbour)
             snapshot = await kit.snapshot()
@@ -156,7 +167,7 @@ async def test_a_snapshot_asked_for_during_a_long_fold_comes_with_what_was_there
         async with trio.open_nursery() as nursery:
             for wave in range(3):
                 for _ in range(5 * FOLD_SLICE):
-                    kit.samples.add_shared(0.1 + wave)
+                    kit.samples.add_shared("a", 0.1 + wave)
                 await nursery.start(ask)
     assert counts == [5 * FOLD_SLICE, 10 * FOLD_SLICE, 15 * FOLD_SLICE]
 
@@ -165,7 +176,7 @@ async def test_everybody_who_asks_at_once_is_answered(autojump_clock: trio.testi
     answered: list[Snapshot] = []
     async with running() as kit:
         for _ in range(3 * FOLD_SLICE):
-            kit.samples.add_cached(0.001)
+            kit.samples.add_cached("a", 0.001)
 
         async def ask() -> None:
             answered.append(await kit.snapshot())
@@ -179,7 +190,7 @@ async def test_everybody_who_asks_at_once_is_answered(autojump_clock: trio.testi
 async def test_who_stops_waiting_for_a_snapshot_disturbs_nobody(autojump_clock: trio.testing.MockClock) -> None:
     async with running() as kit:
         for _ in range(10 * FOLD_SLICE):
-            kit.samples.add_cached(0.001)
+            kit.samples.add_cached("a", 0.001)
         with trio.CancelScope() as scope:
             scope.cancel()
             await kit.snapshot()
@@ -193,7 +204,7 @@ async def test_who_stops_waiting_for_a_snapshot_disturbs_nobody(autojump_clock: 
 async def test_who_waits_for_a_fold_when_the_actor_stops_is_told_so(autojump_clock: trio.testing.MockClock) -> None:
     async with running() as kit:
         for _ in range(50 * FOLD_SLICE):
-            kit.samples.add_cached(0.001)
+            kit.samples.add_cached("a", 0.001)
         waiting = [TakeSnapshot() for _ in range(3)]
         for message in waiting:
             kit.box.tell(message)
@@ -207,7 +218,8 @@ async def test_an_owner_that_cannot_answer_fails_that_snapshot_and_the_actor_sta
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with running() as kit:
-        kit.samples.add_call(0.5, 0.1, 0.4, None)
+        kit.samples.add_call("a", 0.5, 0.1)
+        kit.samples.add_attempt("a", "success", 0.4, None, None)
         kit.owners.broken = True
         with pytest.raises(EngineClosedError):
             await kit.snapshot()
@@ -218,10 +230,10 @@ async def test_an_owner_that_cannot_answer_fails_that_snapshot_and_the_actor_sta
 
 async def test_out_of_range_and_dropped_samples_are_counted(autojump_clock: trio.testing.MockClock) -> None:
     async with running() as kit:
-        kit.samples.add_cached(-1.0)
+        kit.samples.add_cached("a", -1.0)
         assert (await kit.snapshot()).latency["cached_response"].out_of_range == 1
         for _ in range(CAPACITY + 5):
-            kit.samples.add_cached(0.001)
+            kit.samples.add_cached("a", 0.001)
         assert kit.samples.dropped == 5
         assert (await kit.snapshot()).latency["cached_response"].count == CAPACITY
 
@@ -229,10 +241,76 @@ async def test_out_of_range_and_dropped_samples_are_counted(autojump_clock: trio
 def test_a_full_buffer_drops_and_counts_and_keeps_its_size() -> None:
     buffer = SampleBuffer()
     for _ in range(CAPACITY + 10):
-        buffer.add_call(0.1, 0.0, 0.1, 0.05)
-        buffer.add_shared(0.1)
-    assert buffer.dropped == CAPACITY + 20
+        buffer.add_call("a", 0.1, 0.0)
+        buffer.add_shared("a", 0.1)
+    assert buffer.dropped == 30
     taken = buffer.take()
     assert max(len(samples) for samples in taken.values()) == CAPACITY
     assert buffer.waiting == 0
     assert not any(buffer.take().values())
+
+
+async def test_every_series_is_there_by_endpoint_and_outcome_and_the_totals_are_of_what_succeeded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as kit:
+        samples = kit.samples
+        samples.add_call("a", 0.5, 0.1)
+        samples.add_shared("a", 0.6)
+        samples.add_call("b", 0.7, 0.2)
+        samples.add_failed("b", "rate_limited", 60.0)
+        samples.add_failed("", "cancelled", 3.0)
+        samples.add_attempt("a", "success", 0.4, 0.1, 0.01)
+        samples.add_attempt("b", "overloaded", 9.0, None, None)
+        kit.owners.waits = [0.001, 0.002]
+        snapshot = await kit.snapshot()
+    found = {(s.name, s.endpoint, s.outcome): s.summary.count for s in snapshot.series}
+    assert found == {
+        ("response", "a", "call"): 1,
+        ("response", "a", "shared"): 1,
+        ("response", "b", "call"): 1,
+        ("response", "b", "rate_limited"): 1,
+        ("response", "", "cancelled"): 1,
+        ("queue", "a", "call"): 1,
+        ("queue", "b", "call"): 1,
+        ("service", "a", "success"): 1,
+        ("service", "b", "overloaded"): 1,
+        ("ttft", "a", "success"): 1,
+        ("tpot", "a", "success"): 1,
+        ("mailbox_wait", "", "success"): 2,
+    }
+    assert [s.actor for s in snapshot.series if s.name == "mailbox_wait"] == ["cache"]
+    assert snapshot.latency["response"].count == 3
+    assert snapshot.latency["response"].max_s == 0.7
+    assert snapshot.latency["service"].max_s == 0.4
+    assert all(series.histogram is None for series in snapshot.series)
+
+
+async def test_a_snapshot_with_histograms_has_all_counts(autojump_clock: trio.testing.MockClock) -> None:
+    async with running() as kit:
+        for _ in range(3):
+            kit.samples.add_shared("a", 0.5)
+        snapshot = await kit.box.ask(TakeSnapshot(histograms=True))
+        now = kit.actor.snapshot_now(histograms=True)
+    for each in (snapshot, now):
+        histogram = each.series[0].histogram
+        assert histogram is not None
+        assert histogram.counts == (3,)
+        assert histogram.summary() == each.series[0].summary
+
+
+async def test_a_snapshot_at_once_folds_no_more_than_a_turn_has_time_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running() as kit:
+        for _ in range(3 * FOLD_AT_ONCE):
+            kit.samples.add_cached("a", 0.001)
+        assert kit.actor.snapshot_now(histograms=False).latency["cached_response"].count == FOLD_AT_ONCE
+        assert (await kit.snapshot()).latency["cached_response"].count == 3 * FOLD_AT_ONCE
+
+
+async def test_without_metrics_no_sample_is_kept() -> None:
+    buffer = SampleBuffer(enabled=False)
+    buffer.add_call("a", 0.1, 0.0)
+    buffer.add_cached("a", 0.1)
+    assert (buffer.waiting, buffer.dropped) == (0, 0)

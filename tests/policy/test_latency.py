@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from math import inf, nan
 
 import pytest
@@ -8,8 +9,15 @@ from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synth_actors.policy.latency import HIGHEST_S, LatencySeries, _index, _lowest_equivalent
-from synth_actors.snapshot import LatencySummary
+from synth_actors.histogram import (
+    HIGHEST_S,
+    NO_SAMPLES,
+    Histogram,
+    LatencySummary,
+    highest_equivalent,
+    lowest_equivalent,
+)
+from synth_actors.policy.latency import LatencySeries
 
 MARKS = {"p50_s": 500, "p95_s": 950, "p99_s": 990, "p999_s": 999}
 HALF_US = 0.5e-6
@@ -97,7 +105,7 @@ def test_one_sample_is_every_percentile_exactly() -> None:
 
 def test_a_series_without_samples_has_a_summary_of_zeros() -> None:
     assert series_of([]).summary() == LatencySummary()
-    assert LatencySeries().histogram is None
+    assert LatencySeries().histogram() == NO_SAMPLES
 
 
 @pytest.mark.parametrize("bad", [-1e-9, -3.0, HIGHEST_S * 1.000001, 4200.0, inf, -inf, nan])
@@ -142,13 +150,76 @@ def test_a_summary_is_not_remembered_past_a_sample_out_of_range() -> None:
 @given(st.integers(min_value=0, max_value=int(HIGHEST_S * 1e6)))
 def test_buckets_are_those_of_the_library(value_us: int) -> None:
     library = HdrHistogram(1, int(HIGHEST_S * 1e6), 3)
-    library.record_value(value_us)
-    assert library.counts[_index(value_us)] == 1
-    assert _lowest_equivalent(value_us) == library.get_lowest_equivalent_value(value_us)
+    assert lowest_equivalent(value_us) == library.get_lowest_equivalent_value(value_us)
+    assert highest_equivalent(value_us) == library.get_highest_equivalent_value(value_us)
 
 
 def test_the_histogram_holds_every_sample_for_exporters() -> None:
     series = series_of([0.001, 0.002, 7.0, 7.0])
-    assert series.histogram.total_count == 4
-    assert series.histogram.get_value_at_percentile(100) == pytest.approx(7_000_000, rel=0.001)
+    histogram = series.histogram()
+    assert dict(zip(histogram.lowest_us, histogram.counts, strict=True)) == {
+        1000: 1,
+        2000: 1,
+        lowest_equivalent(7_000_000): 2,
+    }
+    assert histogram.summary() == series.summary()
     assert "count=4" in repr(series)
+
+
+def test_a_histogram_does_not_change_when_samples_follow() -> None:
+    series = series_of([0.001])
+    before = series.histogram()
+    series.record_many([0.001, 0.5])
+    assert (before.count, series.histogram().count) == (1, 3)
+
+
+SAMPLES = st.lists(st.floats(min_value=-1.0, max_value=4000.0), max_size=40)
+
+
+@given(SAMPLES, SAMPLES)
+def test_the_difference_of_two_states_is_what_came_between(first: list[float], then: list[float]) -> None:
+    series = series_of(first)
+    earlier = series.histogram()
+    series.record_many(then)
+    between, alone = series.histogram().minus(earlier), series_of(then).histogram()
+    assert (between.lowest_us, between.counts, between.out_of_range) == (
+        alone.lowest_us,
+        alone.counts,
+        alone.out_of_range,
+    )
+    assert between.total_s == pytest.approx(alone.total_s, abs=1e-6)
+    assert between.max_s == pytest.approx(alone.max_s, rel=0.001, abs=1e-6)
+
+
+def test_a_state_of_another_series_is_no_earlier_one() -> None:
+    with pytest.raises(ValueError, match="no earlier state"):
+        series_of([0.5]).histogram().minus(series_of([0.7]).histogram())
+    with pytest.raises(ValueError, match="no earlier state"):
+        series_of([0.5]).histogram().minus(series_of([0.5, 0.5]).histogram())
+
+
+@given(st.lists(SAMPLES, max_size=4))
+def test_the_sum_of_parts_is_the_histogram_of_all_samples(parts: list[list[float]]) -> None:
+    together = series_of([sample for part in parts for sample in part]).histogram()
+    summed = Histogram.sum_of(series_of(part).histogram() for part in parts)
+    assert summed.total_s == pytest.approx(together.total_s)
+    assert replace(summed, total_s=0.0) == replace(together, total_s=0.0)
+
+
+@given(SAMPLES.filter(bool), st.lists(st.floats(min_value=1e-6, max_value=3600.0), min_size=1, max_size=8))
+def test_how_many_are_at_most_a_bound_is_right_to_the_bucket(samples: list[float], bounds: list[float]) -> None:
+    found = series_of(samples).histogram().at_most(sorted(bounds))
+    valid = [sample for sample in samples if 0.0 <= sample <= HIGHEST_S]
+    for bound, count in zip(sorted(bounds), found, strict=True):
+        surely = sum(sample <= bound * 0.999 - 1e-6 for sample in valid)
+        perhaps = sum(sample <= bound * 1.001 + 1e-6 for sample in valid)
+        assert surely <= count <= perhaps
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_hundred_thousand_mixed_samples_are_within_a_thousandth_from_p50_to_p9999(seed: int) -> None:
+    samples = sorted(mixed_samples(seed, 100_000))
+    histogram = series_of(samples).histogram()
+    for share in (0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999):
+        exact = samples[-(-len(samples) * round(share * 10_000) // 10_000) - 1]
+        assert abs(histogram.percentile_s(share) - exact) <= max(exact * 0.001, HALF_US * 1.0001), share

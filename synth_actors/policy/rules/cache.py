@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from math import ceil
 
+from synth_actors.findings import Finding
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
-from synth_actors.snapshot import CacheSnapshot, Finding, Snapshot
+from synth_actors.snapshot import CacheSnapshot, Snapshot
 
 
 def cache_is_too_small(snapshot: Snapshot, limits: Thresholds) -> Finding | None:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from types import MappingProxyType
 
+from synth_actors.findings import Finding
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
-from synth_actors.snapshot import EndpointSnapshot, Finding, Snapshot
+from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {

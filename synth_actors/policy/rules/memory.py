@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from synth_actors.findings import Finding
 from synth_actors.policy.rules.thresholds import MIB, Thresholds, severity_of
-from synth_actors.snapshot import Finding, Snapshot
+from synth_actors.snapshot import Snapshot
 
 
 def memory_is_tight(snapshot: Snapshot, limits: Thresholds) -> Finding | None:

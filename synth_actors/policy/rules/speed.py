@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
+from synth_actors.findings import Finding
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
-from synth_actors.snapshot import EndpointSnapshot, Finding, Snapshot
+from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 HIGHEST_CONCURRENCY = 100_000  # what EngineConfig accepts
 LOCAL_MODEL = "local"
