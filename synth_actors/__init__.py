@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from synth_actors.findings import BottleneckReport
     from synth_actors.policy.bottlenecks import analyze
     from synth_actors.snapshot import Snapshot
+    from synth_actors.telemetry import PerformanceMonitor
 
 _HOME = {
     "AttemptLog": "attempt_log",
     "BottleneckReport": "findings",
     "Engine": "engine",
+    "PerformanceMonitor": "telemetry",
     "Snapshot": "snapshot",
     "analyze": "policy.bottlenecks",
     "generate_rows": "datasets",
@@ -57,6 +59,7 @@ __all__ = [
     "Outcome",
     "OutputInvalidError",
     "OverloadedError",
+    "PerformanceMonitor",
     "Price",
     "Provider",
     "RateLimitedError",

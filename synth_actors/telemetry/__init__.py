@@ -1,0 +1,10 @@
+"""How does one see what an engine does?
+
+`PerformanceMonitor` measures a piece of work.  The exporters are modules of their own, since each needs what not
+everybody has: `prometheus`, `otel`; `hlog` and `hgrm` write the files of HdrHistogram, `logs` formats records.
+"""
+
+from synth_actors.policy.interval import PerformanceMetrics
+from synth_actors.telemetry.monitor import PerformanceMonitor
+
+__all__ = ["PerformanceMetrics", "PerformanceMonitor"]
