@@ -156,6 +156,7 @@ class RateLimitSnapshot:
 
     per_minute: float
     remaining: float
+    is_configured: bool = False  # it is the endpoint's own setting; else the server named it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +211,7 @@ class RouterSnapshot:
     retries_by_reason: Mapping[str, int] = field(default_factory=dict)  # by Fault value
     failovers: int = 0
     routing: str = "preference"
+    budget_usd: float | None = None  # the most that calls may cost; None: no budget
     busy_s: float = 0.0  # attempts under way, summed over time: divided by time, how many there were on average
     backlog_s: float = 0.0  # the same of requests that wait
     saturated_s: float = 0.0  # how long requests waited while every place was taken
