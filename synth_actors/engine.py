@@ -20,6 +20,7 @@ from synth_actors.providers.base import Provider
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.snapshot import Snapshot
 from synth_actors.stream import ResponseStream
+from synth_actors.tracing import Tracing
 from synth_actors.types import Outcome, Request, RequestFields, Response
 from synth_actors.wiring import Wiring
 
@@ -160,14 +161,16 @@ async def open_engine(
     config: EngineConfig | None = None,
     *,
     attempt_log: AttemptLog | None = None,
+    tracing: Tracing | None = None,
     spent_usd: float = 0.0,
 ) -> AsyncIterator[Engine]:
     """Open an engine for as long as the `async with` block runs.
 
     `endpoints` are strings (`"anthropic:MODEL"`, `"openai:MODEL@BASE_URL"`, `"local"`), `Endpoint`s or `Provider`s, in
-    the order of preference.  `spent_usd` dollars of `config.budget_usd` are spent already.  On a normal exit requests
-    under way get `config.drain_timeout_s` to finish; after an exception or a cancellation they are stopped at once.  An
-    exception raised in the block leaves as itself.
+    the order of preference.  `attempt_log` hears of every call, `tracing` (an `OpenTelemetryTracing`, for example) of
+    every request.  `spent_usd` dollars of `config.budget_usd` are spent already.  On a normal exit requests under way
+    get `config.drain_timeout_s` to finish; after an exception or a cancellation they are stopped at once.  An exception
+    raised in the block leaves as itself.
 
     Raises:
         ConfigError: an endpoint or the configuration is wrong, a key is missing, memory is over its limit already, or
@@ -176,7 +179,7 @@ async def open_engine(
     """
     if not trio.lowlevel.in_trio_run():
         raise ConfigError("open_engine: the engine runs under trio; from asyncio, run it in a thread with trio.run")
-    wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log, spent_usd)
+    wiring = Wiring(endpoints, EngineConfig() if config is None else config, attempt_log, tracing, spent_usd)
     interrupted = False
     try:
         async with wiring.open_tier() as tier, nursery_for_body() as nursery:

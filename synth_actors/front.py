@@ -7,6 +7,7 @@ cache from whoever leaves early.  Everything here runs in the caller's own task.
 from __future__ import annotations
 
 from collections.abc import Callable, Set
+from logging import DEBUG
 from math import inf
 from typing import Any
 
@@ -26,8 +27,10 @@ from synth_actors.errors import (
 )
 from synth_actors.messages import Abandoned, Landed, Lookup, NoHit
 from synth_actors.reply import Failed, ReplyThen
+from synth_actors.request_log import log_cancelled, log_error, log_response, logger
 from synth_actors.samples import SampleBuffer
 from synth_actors.schema import Output, output_of
+from synth_actors.tracing import Tracing
 from synth_actors.types import NO_USAGE, Answer, Request, Response, Timings, Usage
 
 Landing = Answer | Landed | Failed
@@ -42,9 +45,11 @@ class Front:
         cache: Mailbox[Any],
         door: FrontDoor,
         samples: SampleBuffer,
+        *,
         endpoints: Set[str],
         timeout_s: float | None,
         key_of: Callable[[Request], bytes],
+        tracing: Tracing | None,
     ) -> None:
         self.submitted = self.succeeded = self.failed = self.cancelled = 0
         self.claimed: Usage = NO_USAGE  # what responses and errors carried away
@@ -54,6 +59,7 @@ class Front:
         self._endpoints = endpoints
         self._timeout_s = timeout_s
         self._key_of = key_of
+        self._tracing = tracing
         self._now = trio.lowlevel.current_clock().current_time
 
     @enable_ki_protection
@@ -70,7 +76,7 @@ class Front:
         except BaseException:
             self.note_cancelled(lookup)
             raise
-        self.succeeded += 1
+        self.note_success(lookup, response)
         return response
 
     # ------------------------------------------------------------------------------------------------ asking
@@ -87,6 +93,8 @@ class Front:
             lookup.reply = ReplyThen(self._door.place_back)
         if request.output_schema is not None:  # its owner may change it later
             lookup.output = output_of(request.output_schema)
+        if self._tracing is not None:  # last: from here on whoever has the lookup says how it ended
+            lookup.trace = self._tracing.request(request, number=lookup.number, streamed=stream)
         return lookup
 
     async def _ask(self, lookup: Lookup) -> Landing:
@@ -177,6 +185,14 @@ class Front:
         self.settle(lookup)
         self._cache.tell(Abandoned(lookup))
 
+    def note_success(self, lookup: Lookup, response: Response) -> None:
+        """A request has its answer."""
+        self.succeeded += 1
+        if lookup.trace is not None:
+            lookup.trace.ended(response)
+        if logger.isEnabledFor(DEBUG):
+            log_response(response)
+
     def note_failure(self, lookup: Lookup, exc: Exception) -> None:
         """A request ended with `exc`."""
         self.failed += 1
@@ -185,11 +201,19 @@ class Front:
         self._samples.add_failed(endpoint or "", outcome, self._now() - lookup.submitted_at)
         if isinstance(exc, (GenerationError, EngineClosedError)) and exc.usage is not None:
             self.claimed = self.claimed + exc.usage
+        if lookup.trace is not None:
+            lookup.trace.ended(exc)
+        if logger.isEnabledFor(DEBUG):
+            log_error(lookup.number, exc, self._now() - lookup.submitted_at)
 
     def note_cancelled(self, lookup: Lookup) -> None:
         """Whoever waited for it has left."""
         self.cancelled += 1
         self._samples.add_failed("", "cancelled", self._now() - lookup.submitted_at)
+        if lookup.trace is not None:
+            lookup.trace.ended(None)
+        if logger.isEnabledFor(DEBUG):
+            log_cancelled(lookup.number, self._now() - lookup.submitted_at)
 
     def is_late(self, lookup: Lookup) -> bool:
         """Whether the caller's own time is over."""

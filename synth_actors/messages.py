@@ -17,9 +17,10 @@ from synth_actors.feed import Feed, Held
 from synth_actors.policy.answers import Made
 from synth_actors.policy.endpoints import Begun
 from synth_actors.policy.single_flight import Flight
-from synth_actors.providers.base import Fault
+from synth_actors.providers.base import Fault, ProviderError
 from synth_actors.reply import Reply
 from synth_actors.schema import Output
+from synth_actors.tracing import AttemptEnd, RequestTrace
 from synth_actors.types import NO_USAGE, Answer, Request, Source, Usage
 
 WRITING_S = 30.0
@@ -46,6 +47,7 @@ class Lookup:
     reply: Reply[Any] = field(default_factory=Reply)
     flight: Flight[bytes, Any] | None = None
     settled: bool = False  # it has its part of the bill already, or will never have one
+    trace: RequestTrace | None = None
 
     @property
     def route(self) -> Route | None:
@@ -152,8 +154,9 @@ class Fetched:
 class Route:
     """Get this generated.  Exactly one `Generated` answers it, unless a `Drop` takes it back.
 
-    `calls` and `usage` are the router's, for everybody to read: what was tried so far and what it used.  `log_key` is
-    the generator's: what an `AttemptLog` knows the request by from its first call on, whoever changes it meanwhile.
+    `number` and `trace` are those of the request that led to it, also when that one has left.  `calls` and `usage` are
+    the router's, for everybody to read: what was tried so far and what it used.  `log_key` is the generator's: what an
+    `AttemptLog` knows the request by from its first call on, whoever changes it meanwhile.
     """
 
     key: bytes
@@ -161,6 +164,8 @@ class Route:
     output: Output | None
     stream: bool
     feed: Feed
+    number: int
+    trace: RequestTrace | None
     calls: int = 0
     usage: Usage = NO_USAGE
     noted: Usage = NO_USAGE  # by the attempt under way
@@ -240,6 +245,10 @@ class Success:
     service_s: float
     ttft_s: float | None
 
+    def as_end(self, at_s: float) -> AttemptEnd:
+        """What a trace is told of it, when the attempt has ended at `at_s`."""
+        return AttemptEnd(at_s=at_s, usage=self.usage, answer=self.answer)
+
 
 @dataclass(slots=True, eq=False)
 class Failure:
@@ -254,6 +263,16 @@ class Failure:
     unsent: bool = False  # it ended before anything was sent
     truncated: bool = False  # cut at max_tokens: the same request would be cut again
     cause: BaseException | None = None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that the server gave, None when there was none."""
+        return self.cause.status if isinstance(self.cause, ProviderError) else None
+
+    def as_end(self, at_s: float) -> AttemptEnd:
+        """What a trace is told of it, when the attempt has ended at `at_s`."""
+        fault, message, status = self.fault.value, self.message, self.status
+        return AttemptEnd(at_s=at_s, usage=self.usage, fault=fault, message=message, status=status)
 
 
 @dataclass(slots=True, eq=False)

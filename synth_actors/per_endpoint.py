@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import inf
+from urllib.parse import urlsplit
 
 from synth_actors import machine
 from synth_actors.actors.generator import Line
@@ -16,8 +17,10 @@ from synth_actors.policy.endpoints import Terms
 from synth_actors.policy.limits import PerMinute
 from synth_actors.policy.memory_limit import check_limit, default_limit
 from synth_actors.policy.routing import StreamMode
+from synth_actors.providers.access import base_url_of
 from synth_actors.providers.base import Provider, RemoteProvider
 from synth_actors.providers.prices import price_of
+from synth_actors.tracing import Destination
 
 
 def stream_mode(endpoint: Endpoint) -> StreamMode:
@@ -54,9 +57,23 @@ def terms_of(endpoint: Endpoint, provider: Provider, price: Price | None, rank: 
             output_tokens=endpoint.output_tokens_per_minute,
         ),
         metering=metering,
-        provider=endpoint.provider if isinstance(endpoint.provider, str) else type(endpoint.provider).__name__,
+        provider=provider_of(endpoint),
         extra_body=endpoint.extra_body,
     )
+
+
+def provider_of(endpoint: Endpoint) -> str:
+    """What kind of provider it is: one of ours, or the class of the user's own."""
+    return endpoint.provider if isinstance(endpoint.provider, str) else type(endpoint.provider).__name__
+
+
+def destination_of(endpoint: Endpoint, provider: Provider) -> Destination:
+    """Where its calls go; the address of a provider of the user's own is not known."""
+    kind, address, port = provider_of(endpoint), None, None
+    if isinstance(endpoint.provider, str) and kind != "local":
+        parts = urlsplit(base_url_of(endpoint))
+        address, port = parts.hostname, parts.port or (80 if parts.scheme == "http" else 443)
+    return Destination(endpoint=endpoint.name, provider=kind, model=provider.model, address=address, port=port)
 
 
 def line_of(endpoint: Endpoint, provider: Provider, price: Price | None) -> Line:
@@ -66,6 +83,7 @@ def line_of(endpoint: Endpoint, provider: Provider, price: Price | None) -> Line
         provider=provider,
         price=price,
         is_remote=isinstance(provider, RemoteProvider),
+        destination=destination_of(endpoint, provider),
         first_token_timeout_s=endpoint.first_token_timeout_s,
         idle_timeout_s=endpoint.idle_timeout_s,
         attempt_timeout_s=endpoint.attempt_timeout_s,

@@ -89,7 +89,7 @@ def log_failed_call(message: str, call: dict[str, object], fault: str, status: i
     logger.info("%s: %s", call["request_id"], message, extra={**call, "fault": fault, "status": status})
 
 
-def log_retry(call: dict[str, object], delay_s: float, *, elsewhere: bool) -> None:
-    """INFO: the request of a failed call is tried again: after `delay_s`, or before that where it has not failed."""
-    where = "elsewhere, or again" if elsewhere else "again"
-    logger.info("%s: tried %s in %.3f s", call["request_id"], where, delay_s, extra={**call, "delay_s": delay_s})
+def log_retry(call: dict[str, object], delay_s: float | None) -> None:
+    """INFO: the request of a failed call is tried again in `delay_s`; None: at once, where it has not failed yet."""
+    when = "elsewhere" if delay_s is None else f"again in {delay_s:.3f} s"
+    logger.info("%s: tried %s", call["request_id"], when, extra={**call, "delay_s": delay_s or 0.0})

@@ -218,12 +218,13 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             self._landing = self._lookup.reply.take()
             self._waits = self._waits and self._landing is None
 
-    def _respond(self, landing: Landing) -> None:
+    def _respond(self, landing: Landing) -> Response:
         try:
-            self._response = self._front.response(self._lookup, landing)
+            self._response = response = self._front.response(self._lookup, landing)
         except Exception as exc:
             self._error = exc
             raise
+        return response
 
     def _count(self) -> None:
         """How this request ended, for the counters: as an answer that arrived, an error, or somebody who left."""
@@ -237,13 +238,14 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             self._count_answer(self._landing)
 
     def _count_answer(self, landing: Landing) -> None:
-        if self._response is None:  # nobody asked for it, and it is paid
+        response = self._response
+        if response is None:  # nobody asked for it, and it is paid
             try:
-                self._respond(landing)
+                response = self._respond(landing)
             except OutputInvalidError as exc:
                 self._front.note_failure(self._lookup, exc)
                 return
-        self._front.succeeded += 1
+        self._front.note_success(self._lookup, response)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "landed" if self._landing is not None else "open"

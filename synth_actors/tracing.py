@@ -36,7 +36,7 @@ class Destination:
     port: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AttemptStart:
     """A call is about to be made: the `number`-th of its request, from 1, at `at_s` of the engine's clock."""
 

@@ -24,6 +24,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -68,6 +69,7 @@ from synth_actors.providers.build import build_provider
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot, Counters, RouterSnapshot, Snapshot
 from synth_actors.tier import Tier, open_tier
+from synth_actors.tracing import GuardedTracing, Tracing
 from synth_actors.types import NO_USAGE
 
 logger = logging.getLogger("synth_actors")
@@ -85,6 +87,7 @@ class Wiring:
         endpoints: str | Endpoint | Provider | Sequence[str | Endpoint | Provider],
         config: EngineConfig,
         attempt_log: AttemptLog | None,
+        tracing: Tracing | None,
         spent_usd: float = 0.0,
     ) -> None:
         if not isinstance(config, EngineConfig):
@@ -94,6 +97,8 @@ class Wiring:
         self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
         self._prices = [price_or_refuse(endpoint, config) for endpoint in self._endpoints]
         self._log = attempt_log
+        self._tracing = _guarded(tracing)
+        self._close_tracing: Callable[[], None] | None = None
         self._spent_usd = spent_usd
         self._rss_at_open_bytes = machine.rss_bytes()
         self._limit_bytes = memory_limit(config, self._rss_at_open_bytes)
@@ -103,7 +108,15 @@ class Wiring:
         self._make_mailboxes(config.max_waiting, config.max_concurrency)
         names = frozenset(endpoint.name for endpoint in self._endpoints)
         read_key = normalised_key_of if config.cache.normalise_prompts else key_of
-        self.front = Front(self._cache_box, self._door, self._samples, names, config.timeout_s, read_key)
+        self.front = Front(
+            self._cache_box,
+            self._door,
+            self._samples,
+            endpoints=names,
+            timeout_s=config.timeout_s,
+            key_of=read_key,
+            tracing=self._tracing,
+        )
         self._supervisor: Supervisor | None = None
 
     def __repr__(self) -> str:
@@ -147,6 +160,8 @@ class Wiring:
         self._metrics = self._make_metrics(supervisor)
         supervisor.start(self._metrics, RestartBudget())
         supervisor.start(self._watchdog, RestartBudget())
+        if self._tracing is not None:
+            self._close_tracing = self._tracing.opened(partial(self._metrics.snapshot_now, histograms=False))
 
     def _make_store(self, tier: Tier) -> StoreActor:
         rows = zip(self._providers, self._endpoints, strict=True)
@@ -281,7 +296,11 @@ class Wiring:
                 await self._supervisor.stop(name)
         finally:
             self._supervisor.kill()  # has nothing to do unless a Ctrl-C came in between
-            await self._close_providers()
+            try:
+                await self._close_providers()
+            finally:
+                if self._close_tracing is not None:  # last: whoever was answered by the end has been counted
+                    self._close_tracing()
 
     async def _close_providers(self) -> None:
         with trio.move_on_after(CLOSING_S, shield=True):
@@ -329,6 +348,14 @@ class Wiring:
             cost_usd=usage.cost_usd,
             samples_dropped=self._samples.dropped + self._supervisor.waits_dropped,
         )
+
+
+def _guarded(tracing: Tracing | None) -> GuardedTracing | None:
+    if tracing is None:
+        return None
+    if not isinstance(tracing, Tracing) or isinstance(tracing, type):
+        raise ConfigError(f"tracing: {tracing!r} is no Tracing; give an OpenTelemetryTracing(), for example")
+    return GuardedTracing(tracing)
 
 
 async def _close(provider: Provider) -> None:

@@ -14,6 +14,7 @@ from typing import assert_never
 
 from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
+from synth_actors.bills import bill_of, payer_of
 from synth_actors.failures import error_of
 from synth_actors.feed import Feed
 from synth_actors.messages import (
@@ -44,7 +45,7 @@ from synth_actors.policy.single_flight import Departure, Flight, Follow, Lead, S
 from synth_actors.reply import closed_error
 from synth_actors.samples import SampleBuffer
 from synth_actors.snapshot import CacheSnapshot
-from synth_actors.usage import NO_USAGE, Usage, tokens_of
+from synth_actors.usage import NO_USAGE, tokens_of
 
 CacheMessage = Lookup | Abandoned | Generated | Fetched | Shrink | BoundCache | DropExpired | AwaitFetches
 
@@ -146,10 +147,12 @@ class CacheActor(Decider[CacheMessage]):
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
         """Everybody who still waits is told that the engine has closed; what was kept goes back to the system."""
         for flight in self._flights.flights():
-            payer = _payer(flight)
+            if (trace := flight.payload.trace) is not None:
+                trace.fetch_ended(found=False)
+            payer = payer_of(flight)
             for lookup in flight.waiters:
                 if not lookup.reply.answered:
-                    bill = _bill(lookup.route) if lookup is payer else None
+                    bill = bill_of(lookup.route) if lookup is payer else None
                     lookup.reply.fail(lambda bill=bill: closed_error("the engine", cause, bill))  # type: ignore[misc]
             self._flights.land(flight)
         self._under_way.clear()
@@ -181,10 +184,13 @@ class CacheActor(Decider[CacheMessage]):
                 self._follow(flight, lookup)
 
     def _lead(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
-        flight.payload = route = Route(lookup.key, lookup.request, lookup.output, lookup.stream, Feed())
+        request, output, stream = lookup.request, lookup.output, lookup.stream
+        flight.payload = route = Route(lookup.key, request, output, stream, Feed(), lookup.number, lookup.trace)
         self._under_way[route] = flight
         self._board(flight, lookup)
-        if self._store is not None and lookup.request.cache == "use":
+        if self._store is not None and request.cache == "use":
+            if route.trace is not None:
+                route.trace.fetch_began()
             self._fetches.add(route)
             self._ask_store()
         else:
@@ -193,6 +199,8 @@ class CacheActor(Decider[CacheMessage]):
     def _follow(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
         route: Route = flight.payload
         route.stream |= lookup.stream  # an attempt that starts from now on is streamed
+        if lookup.trace is not None and route.trace is not None:
+            lookup.trace.joined(route.trace)
         self._board(flight, lookup)
         if route not in self._fetches:
             self._follows += 1
@@ -251,7 +259,7 @@ class CacheActor(Decider[CacheMessage]):
             self._store.send(Keep(route.key, made))
 
     def _tell_success(self, flight: Flight[bytes, Lookup], message: Generated, result: Success, now: float) -> None:
-        payer = _payer(flight)
+        payer = payer_of(flight)
         for lookup in flight.waiters:
             pays = lookup is payer
             queue_s = max(0.0, result.dispatched_at - lookup.submitted_at)
@@ -273,7 +281,7 @@ class CacheActor(Decider[CacheMessage]):
         self._flights.land(flight)  # not earlier: should one of these crash, `on_stop` answers the others
 
     def _tell_failure(self, flight: Flight[bytes, Lookup], message: Generated, failure: Failure) -> None:
-        payer, calls = _payer(flight), message.route.calls
+        payer, calls = payer_of(flight), message.route.calls
         for lookup in flight.waiters:
             usage = message.route.usage if lookup is payer else NO_USAGE
             lookup.reply.fail(lambda usage=usage: error_of(failure, attempts=calls, usage=usage))  # type: ignore[misc]
@@ -288,6 +296,8 @@ class CacheActor(Decider[CacheMessage]):
     def _withdraw(self, route: Route) -> bool:
         """What the durable tier has of `route` is of no interest any more; False when it is the router's already."""
         withdrawn = self._fetches.withdraw(route)
+        if withdrawn and route.trace is not None:
+            route.trace.fetch_ended(found=False)
         self._tell_drained()
         return withdrawn
 
@@ -298,6 +308,8 @@ class CacheActor(Decider[CacheMessage]):
             route, found = self._landing.popleft()
             if not self._fetches.answered(route):
                 continue
+            if route.trace is not None:
+                route.trace.fetch_ended(found=isinstance(found, Loaded))
             if isinstance(found, Loaded):
                 self._land_loaded(self._under_way.pop(route), found, now)
                 left -= touches_to_copy(len(found.made.answer.text))
@@ -371,22 +383,3 @@ class CacheActor(Decider[CacheMessage]):
 
     def __repr__(self) -> str:
         return f"<Cache entries={len(self._index)} bytes={self._index.accounted_bytes} flights={len(self._under_way)}>"
-
-
-def _payer(flight: Flight[bytes, Lookup]) -> Lookup | None:
-    """The first who waits and has not ended yet: the answer to this one carries the bill.
-
-    One whose wait was aborted in this very moment has not said so yet; it is the payer only if there is no other.
-    """
-    left = None
-    for lookup in flight.waiters:
-        if not lookup.settled:
-            if not lookup.reply.is_leaving:
-                return lookup
-            left = left or lookup
-    return left
-
-
-def _bill(route: Route | None) -> Usage | None:
-    """What the calls for `route` are known to have used, None when there was none."""
-    return route.usage if route is not None and route.calls else None

@@ -6,8 +6,8 @@ exactly one `Finished`.  It never retries and never decides who is next.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from math import inf
 from sys import getsizeof
@@ -28,11 +28,11 @@ from synth_actors.policy.latency import tpot_of
 from synth_actors.policy.pricing import is_free, priced
 from synth_actors.policy.restart import RestartBudget
 from synth_actors.providers.base import Call, Completion, Fault, Provider, ProviderError, RateLimits
+from synth_actors.request_log import logger, of_call
 from synth_actors.samples import SampleBuffer
 from synth_actors.schema import Output
+from synth_actors.tracing import AttemptStart, AttemptTrace, Destination
 from synth_actors.types import NO_USAGE, Answer, Usage
-
-logger = logging.getLogger("synth_actors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +43,7 @@ class Line:
     provider: Provider
     price: Price | None
     is_remote: bool  # the router wants to know when an answer begins
+    destination: Destination  # for those who are told of the call
     first_token_timeout_s: float
     idle_timeout_s: float
     attempt_timeout_s: float
@@ -104,6 +105,7 @@ class GeneratorActor(Worker[Generate]):
             attempt.scope = None
             if result is None:  # it ended from above
                 result = taping.stopped()
+            taping.tell_end(result)  # before the answer, so that nothing of a request ends after it
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
             self._router.send(Finished(attempt, result))
@@ -162,7 +164,12 @@ class GeneratorActor(Worker[Generate]):
         with trio.CancelScope(shield=True, deadline=limit) as attempt.writing:
             await log.received(attempt.route.log_key, attempt.number, answer, usage)
         if attempt.writing.cancelled_caught:
-            logger.error("an answer of %s was not written down within %g s", attempt.endpoint, WRITING_S)
+            logger.error(
+                "an answer of %s was not written down within %g s",
+                attempt.endpoint,
+                WRITING_S,
+                extra=of_call(attempt.route.number, attempt.endpoint, attempt.number),
+            )
         attempt.writing = None
 
     async def _judge(self, attempt: Attempt, line: Line, taping: _Taping, completion: Completion) -> Success | Failure:
@@ -186,8 +193,7 @@ class GeneratorActor(Worker[Generate]):
 
 
 def _is_free(failure: Failure) -> bool:
-    status = failure.cause.status if isinstance(failure.cause, ProviderError) else None
-    return failure.unsent or is_free(failure.fault, failure.usage, status)
+    return failure.unsent or is_free(failure.fault, failure.usage, failure.status)
 
 
 def _problem(output: Output | None, completion: Completion) -> str | None:
@@ -208,7 +214,7 @@ def _problem(output: Output | None, completion: Completion) -> str | None:
 class _Taping:
     """What one attempt has heard so far: its texts, its times, its usage; and the failures these make."""
 
-    __slots__ = ("_attempt", "_begun", "_line", "_now", "_router", "_texts", "begun_at", "ttft_s", "usage")
+    __slots__ = ("_attempt", "_begun", "_line", "_now", "_router", "_texts", "_trace", "begun_at", "ttft_s", "usage")
 
     def __init__(
         self, attempt: Attempt, line: Line, router: Mailbox[FirstToken | Finished], now: Callable[[], float]
@@ -218,6 +224,7 @@ class _Taping:
         self._router = router
         self._now = now
         self._texts: Texts | None = None
+        self._trace: AttemptTrace | None = None
         self._begun = False
         self.begun_at = attempt.dispatched_at
         self.ttft_s: float | None = None
@@ -243,6 +250,14 @@ class _Taping:
             self._texts = attempt.route.feed.begin(line.name, attempt.route.usage)
             limit_s = min(limit_s, line.first_token_timeout_s)
         attempt.deadline = now + limit_s
+        if (trace := attempt.route.trace) is not None:
+            self._trace = trace.attempt_began(AttemptStart(line.destination, attempt.number, attempt.streamed, now))
+
+    def tell_end(self, result: Success | Failure) -> None:
+        """The call is over, for whoever traces it; nothing if it never began."""
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            trace.ended(result.as_end(self._now()))
 
     def emit(self, text: str) -> None:
         """A piece of text arrived: pass it on, and wait for the next one no longer than the idle timeout."""
@@ -257,6 +272,8 @@ class _Taping:
         self._attempt.held.texts_bytes += size_bytes
         whole = self.begun_at + self._line.attempt_timeout_s
         self._attempt.deadline = min(whole, now + self._line.idle_timeout_s)
+        if self._trace is not None:
+            self._trace.chunk(now)
         self._attempt.route.feed.wake()
 
     def _begins(self, ttft_s: float) -> None:
@@ -312,7 +329,9 @@ class _Taping:
         if isinstance(exc, SynthActorsError):  # raised on purpose, so by the log: the endpoint has done nothing
             unsent = not self._begun
             return Failure(Ended.LOG, str(exc), self._line.name, self.usage, self.partial, unsent=unsent, cause=exc)
-        logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc)
+        call = of_call(self._attempt.route.number, self._line.name, self._attempt.number)
+        extra = {**call, "fault": Fault.BUG.value}
+        logger.warning("endpoint %s raised %s", self._line.name, text, exc_info=exc, extra=extra)
         message = f"{self._line.name}: unexpected {text}"
         return Failure(Fault.BUG, message, self._line.name, self.usage, self.partial, cause=exc)
 
@@ -351,6 +370,7 @@ class GeneratorPool:
         self._supervisor = supervisor
         self._make = make
         self._idle = 0
+        self._context = copy_context()  # of who opened the engine, not of the request that happens to need one more
 
     def generate(self, attempt: Attempt) -> None:
         """Have `attempt` made."""
@@ -358,7 +378,7 @@ class GeneratorPool:
             self._idle -= 1
         else:
             self.started += 1
-            self._supervisor.start(self._make(self._became_idle), RestartBudget())
+            self._context.run(self._supervisor.start, self._make(self._became_idle), RestartBudget())
         self._mailbox.tell(Generate(attempt))
 
     def _became_idle(self) -> None:

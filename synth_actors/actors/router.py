@@ -6,16 +6,16 @@ than the limiter has free, so nothing queues behind the limiter, and a slow endp
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import assert_never
 
 import trio
 
 from synth_actors.actors.actor import Decider
-from synth_actors.actors.jobs import Job, Pool
+from synth_actors.actors.jobs import Job, Pool, log_again, log_failure
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.feed import Held, texts_bytes
 from synth_actors.messages import (
@@ -31,17 +31,17 @@ from synth_actors.messages import (
     SetConcurrencyCap,
     Success,
 )
+from synth_actors.policy.affordable import affordable, estimate_usd
 from synth_actors.policy.backlog import Lane
 from synth_actors.policy.budget import Budget, Reservation
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.limits import need_of
 from synth_actors.policy.load import Load
 from synth_actors.policy.overdue import Overdue
-from synth_actors.policy.pricing import known_cost_usd, upper_estimate_usd
+from synth_actors.policy.pricing import known_cost_usd
 from synth_actors.policy.progress import Limits, Progress
 from synth_actors.policy.retry import (
     FAILED_AFTER_ACCEPTANCE,
-    REFUSED_BEFORE_WORK,
     Again,
     Elsewhere,
     GiveUp,
@@ -54,8 +54,6 @@ from synth_actors.providers.base import Fault
 from synth_actors.reply import Reply
 from synth_actors.snapshot import RouterSnapshot
 from synth_actors.types import NO_USAGE
-
-logger = logging.getLogger("synth_actors")
 
 RouterMessage = Route | Drop | FirstToken | Finished | SetConcurrencyCap | CloseRouter
 
@@ -136,6 +134,9 @@ class RouterActor(Decider[RouterMessage]):
         """Cancel what runs.  Who waits is answered by the cache, which stops after this actor."""
         for attempt in self._running():
             attempt.abandon()
+        for route in self._jobs:
+            if route.trace is not None:
+                route.trace.queue_ended(None)
         if self._leaving is not None and not self._leaving.answered:
             self._leaving.send(False)
         super().on_stop(unread, cause)
@@ -152,6 +153,8 @@ class RouterActor(Decider[RouterMessage]):
             self._end(job, Failure(Ended.CLOSED, "the engine is closing", None, NO_USAGE))
         else:
             self._waiting.join(job)
+            if route.trace is not None:
+                route.trace.queue_began()
 
     def _drop(self, route: Route) -> None:
         job = self._jobs.get(route)
@@ -167,6 +170,8 @@ class RouterActor(Decider[RouterMessage]):
     def _forget(self, job: Job) -> None:
         del self._jobs[job.route]
         self.held.requests_bytes -= job.size_bytes
+        if job.route.trace is not None:
+            job.route.trace.queue_ended(None)
 
     def _end(self, job: Job, result: Success | Failure) -> None:
         self._forget(job)
@@ -213,7 +218,7 @@ class RouterActor(Decider[RouterMessage]):
             places = [self._endpoints[name] for name in lane.allowed]
             open_ones = [e for e in places if e.admits(now, job.need) and e not in kept]
             if open_ones and self._budget.limit_usd is not None:
-                open_ones = self._affordable(job, open_ones, places)
+                open_ones = affordable(self._budget, partial(self._estimate_usd, job), open_ones, places)
             if open_ones:
                 endpoint = open_ones[0] if len(open_ones) == 1 else self._choose(open_ones, job.need, now)
                 if self._send(lane, job, endpoint, now):
@@ -230,22 +235,8 @@ class RouterActor(Decider[RouterMessage]):
                 endpoint.note_limited(now, is_limited=endpoint in limited)
             self._limited = limited
 
-    def _affordable(self, job: Job, open_ones: list[EndpointState], places: list[EndpointState]) -> list[EndpointState]:
-        """Those that fit into the budget.
-
-        When none does, none while a cheaper one may take it later; else the cheapest, for `_send` to say so.
-        """
-        if fitting := [e for e in open_ones if self._budget.fits(self._estimate_usd(job, e))]:
-            return fitting
-        alive = [e for e in places if e.breaker.fatal_reason is None]
-        cheapest = min(alive, key=lambda e: self._estimate_usd(job, e))
-        return [] if self._budget.fits(self._estimate_usd(job, cheapest)) else [cheapest]
-
     def _estimate_usd(self, job: Job, endpoint: EndpointState) -> float:
-        """The most that `job` may cost at `endpoint`; 0.0 when nobody asks."""
-        if self._budget.limit_usd is None or endpoint.price is None:
-            return 0.0
-        return upper_estimate_usd(job.route.request, job.route.output, endpoint.price, endpoint.extra_body)
+        return estimate_usd(self._budget, job.route.request, job.route.output, endpoint)
 
     def _send(self, lane: Lane[Job], job: Job, endpoint: EndpointState, now: float) -> bool:
         """Send the head of `lane` to `endpoint`; False when the budget says to wait for what is under way."""
@@ -264,6 +255,8 @@ class RouterActor(Decider[RouterMessage]):
     def _start(self, job: Job, endpoint: EndpointState, reserved_usd: float, now: float) -> None:
         self._failovers += job.progress.last_endpoint not in (None, endpoint.name)
         route = job.route
+        if route.trace is not None:
+            route.trace.queue_ended(endpoint.name)
         if not route.calls:
             self._retry_budget.request(now)
         route.calls += 1
@@ -314,19 +307,16 @@ class RouterActor(Decider[RouterMessage]):
     def _failed(self, job: Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         endpoint = self._endpoints[attempt.endpoint]
         job.progress.note(fault, endpoint.name, now, failure.retry_after_s)
-        if fault is Fault.FATAL and endpoint.breaker.fatal_reason is None:
-            logger.error("%s; it gets no more calls", failure.message)
-        elif fault in REFUSED_BEFORE_WORK:
-            logger.info("%s; it takes no call for a while", failure.message)
+        log_failure(attempt, failure, fault, ends=fault is Fault.FATAL and endpoint.breaker.fatal_reason is None)
         endpoint.failed(attempt.call, fault, failure, now)
         if fault is Fault.FATAL:
             self._waiting.call_in_the_hopeless()
         if self._closing or attempt.abandoned:  # it failed before the cancellation reached it: nobody wants another
             self._end(job, failure)
         else:
-            self._judge(job, failure, fault, now)
+            self._judge(job, attempt, failure, fault, now)
 
-    def _judge(self, job: Job, failure: Failure, fault: Fault, now: float) -> None:
+    def _judge(self, job: Job, attempt: Attempt, failure: Failure, fault: Fault, now: float) -> None:
         verdict = job.progress.verdict(fault, failure, self._endpoints, self._limits, now)
         if fault in FAILED_AFTER_ACCEPTANCE:
             verdict = self._within_budget(job, verdict, now)
@@ -343,6 +333,9 @@ class RouterActor(Decider[RouterMessage]):
             case _:
                 assert_never(verdict)
         self._retries[fault.value] += 1
+        log_again(attempt, verdict)
+        if job.route.trace is not None:
+            job.route.trace.queue_began()
 
     def _within_budget(self, job: Job, verdict: Verdict, now: float) -> Verdict:
         """The verdict, if the retry budget has room for it; one that is well burdens nobody by taking it over."""
