@@ -1,22 +1,28 @@
 """How are durations counted, so that any percentile of them is right to a thousandth?
 
 High Dynamic Range histograms (Gil Tene, hdrhistogram.org) of 1 us to 1 h with 3 significant digits.  The buckets are
-those of the `hdrhistogram` package, which the exporters write files with; the counts are kept sparsely, since a dense
-array takes 190 kB a series and most of it is never used.
+those of the `hdrhistogram` package, which the exporters write files with; how they are kept stands in `bucket_counts`.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from typing import Any
+
+from synth_actors.bucket_counts import (
+    EXACT_BELOW_US,
+    BucketCounts,
+    highest_equivalent,
+    index_of,
+    lowest_equivalent,
+)
+
+__all__ = ["EXACT_BELOW_US", "Histogram", "LatencySummary", "highest_equivalent", "lowest_equivalent"]
 
 HIGHEST_S = 3600.0
 SIGNIFICANT_DIGITS = 3
-EXACT_BELOW_US = 2048  # 3 digits need 2048 steps in each power of two; below that every microsecond has its own
 US_PER_S = 1_000_000
-_STEP_BITS = EXACT_BELOW_US.bit_length() - 1
 _MARKS = (0.5, 0.95, 0.99, 0.999)
 
 
@@ -34,8 +40,14 @@ class LatencySummary:
     out_of_range: int = 0  # samples below 0 or above 1 h: counted here, in no percentile
 
 
+class _Lazy:
+    __slots__ = ("_buckets",)
+
+    _buckets: BucketCounts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Histogram:
+class Histogram(_Lazy):
     """Durations by bucket, at one moment or between two.
 
     `counts[i]` samples fell into the bucket whose lowest value is `lowest_us[i]` microseconds; only buckets that are in
@@ -49,10 +61,33 @@ class Histogram:
     max_s: float = 0.0
     out_of_range: int = 0
 
+    @classmethod
+    def of(cls, buckets: BucketCounts, *, total_s: float, max_s: float, out_of_range: int) -> Histogram:
+        """The same of counts that were kept; `lowest_us` and `counts` are made when somebody reads them."""
+        made = object.__new__(cls)
+        made._set(_buckets=buckets, total_s=total_s, max_s=max_s, out_of_range=out_of_range)
+        return made
+
+    def __getattr__(self, name: str) -> Any:
+        """What was not made so far: with a hundred series it is much, and most readers want something else."""
+        if name == "_buckets":
+            pairs = zip(self.lowest_us, self.counts, strict=True)
+            self._set(_buckets=BucketCounts.of({index_of(low): count for low, count in pairs}))
+        elif name in ("lowest_us", "counts"):
+            used = list(self._buckets.used())
+            self._set(lowest_us=tuple(low for low, _ in used), counts=tuple(count for _, count in used))
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return object.__getattribute__(self, name)
+
+    def _set(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
     @property
     def count(self) -> int:
         """How many samples."""
-        return sum(self.counts)
+        return self._buckets.count
 
     def percentile_s(self, share: float) -> float:
         """The value at the nearest rank that covers `share` (0.0 to 1.0) of the samples, in seconds; 0.0 without any.
@@ -63,19 +98,18 @@ class Histogram:
 
     def percentiles_s(self, shares: Sequence[float]) -> list[float]:
         """`percentile_s` of several shares, in one walk."""
-        return percentiles_s(self.lowest_us, self.counts, self.max_s, shares)
+        return _percentiles_s(self._buckets, self.max_s, shares)
 
     def summary(self) -> LatencySummary:
         """Count, mean, percentiles, maximum."""
-        return summarise(self.lowest_us, self.counts, self.total_s, self.max_s, self.out_of_range)
+        return summarise(self._buckets, self.total_s, self.max_s, self.out_of_range)
 
     def at_most(self, bounds_s: Sequence[float]) -> list[int]:
-        """How many samples are not above each of the rising `bounds_s`, to the resolution of a bucket.
+        """How many samples are not above each of the `bounds_s` (0.0 or more), to the resolution of a bucket.
 
         A bucket that a bound falls into counts when its lowest value is not above the bound.
         """
-        running = [0, *accumulate(self.counts)]
-        return [running[bisect_right(self.lowest_us, int(bound * US_PER_S + 0.5))] for bound in bounds_s]
+        return self._buckets.at_most(int(min(bound, HIGHEST_S) * US_PER_S + 0.5) for bound in bounds_s)
 
     def minus(self, earlier: Histogram) -> Histogram:
         """What came after `earlier`, which is an earlier state of this one.
@@ -83,51 +117,40 @@ class Histogram:
         Raises:
             ValueError: `earlier` holds samples that this one does not.
         """
-        before = dict(zip(earlier.lowest_us, earlier.counts, strict=True))
-        left = {low: n - before.pop(low, 0) for low, n in zip(self.lowest_us, self.counts, strict=True)}
-        if before or min(left.values(), default=0) < 0:
-            raise ValueError("the other histogram is no earlier state of this one")
-        last = max((low for low, count in left.items() if count), default=0)
-        max_s = min(self.max_s, highest_equivalent(last) / US_PER_S)
-        return _of(left, self.total_s - earlier.total_s, max_s, self.out_of_range - earlier.out_of_range)
+        try:
+            left = self._buckets.minus(earlier._buckets)
+        except OverflowError as exc:
+            raise ValueError("the other histogram is no earlier state of this one") from exc
+        return Histogram.of(
+            left,
+            total_s=max(0.0, self.total_s - earlier.total_s) if left.count else 0.0,
+            max_s=min(self.max_s, left.highest_us() / US_PER_S),
+            out_of_range=self.out_of_range - earlier.out_of_range,
+        )
 
     @staticmethod
     def sum_of(parts: Iterable[Histogram]) -> Histogram:
         """All samples of `parts` together."""
-        counts: dict[int, int] = {}
+        buckets = NO_SAMPLES._buckets
         total_s = max_s = 0.0
         out_of_range = 0
         for part in parts:
-            for low, count in zip(part.lowest_us, part.counts, strict=True):
-                counts[low] = counts.get(low, 0) + count
+            buckets = part._buckets.plus(buckets)
             total_s += part.total_s
             max_s = max(max_s, part.max_s)
             out_of_range += part.out_of_range
-        return _of(counts, total_s, max_s, out_of_range)
+        return Histogram.of(buckets, total_s=total_s, max_s=max_s, out_of_range=out_of_range)
 
 
 NO_SAMPLES = Histogram()
 
 
-def _of(counts: Mapping[int, int], total_s: float, max_s: float, out_of_range: int) -> Histogram:
-    used = sorted(low for low, count in counts.items() if count)
-    return Histogram(
-        lowest_us=tuple(used),
-        counts=tuple(counts[low] for low in used),
-        total_s=max(0.0, total_s) if used else 0.0,
-        max_s=max_s,
-        out_of_range=out_of_range,
-    )
-
-
-def summarise(
-    lowest_us: Sequence[int], counts: Sequence[int], total_s: float, max_s: float, out_of_range: int
-) -> LatencySummary:
+def summarise(buckets: BucketCounts, total_s: float, max_s: float, out_of_range: int) -> LatencySummary:
     """The summary of these buckets; see `Histogram`."""
-    count = sum(counts)
+    count = buckets.count
     if not count:
         return LatencySummary(out_of_range=out_of_range)
-    p50_s, p95_s, p99_s, p999_s = percentiles_s(lowest_us, counts, max_s, _MARKS)
+    p50_s, p95_s, p99_s, p999_s = _percentiles_s(buckets, max_s, _MARKS)
     return LatencySummary(
         count=count,
         mean_s=total_s / count,
@@ -140,20 +163,16 @@ def summarise(
     )
 
 
-def percentiles_s(
-    lowest_us: Sequence[int], counts: Sequence[int], max_s: float, shares: Sequence[float]
-) -> list[float]:
+def _percentiles_s(buckets: BucketCounts, max_s: float, shares: Sequence[float]) -> list[float]:
     """The values at the nearest ranks, each the upper end of its bucket; 0.0 without samples.
 
-    The `hdrhistogram` package rounds ranks, which at small counts puts p95 below the only slow sample, and walks all
-    23,552 counters in Python: 1.6 ms each.  This walks once, in C, over the buckets that are in use.
+    The `hdrhistogram` package rounds ranks, which at small counts puts p95 below the only slow sample.
     """
-    running = list(accumulate(counts))
-    if not running or not running[-1]:
+    count = buckets.count
+    if not count:
         return [0.0] * len(shares)
-    ranks = (max(1, _rank(running[-1], share)) for share in shares)
-    places = (min(bisect_left(running, rank), len(running) - 1) for rank in ranks)
-    return [min(highest_equivalent(lowest_us[place]) / US_PER_S, max_s) for place in places]
+    ranks = [min(max(1, _rank(count, share)), count) for share in shares]
+    return [min(highest_equivalent(low_us) / US_PER_S, max_s) for low_us in buckets.at_ranks(ranks)]
 
 
 def _rank(count: int, share: float) -> int:
@@ -161,19 +180,3 @@ def _rank(count: int, share: float) -> int:
     exact = count * share
     whole = int(exact)
     return whole if exact - whole < 1e-6 else whole + 1
-
-
-def lowest_equivalent(value_us: int) -> int:
-    """The lower end of the bucket that `value_us` falls into."""
-    if value_us < EXACT_BELOW_US:
-        return value_us
-    shift = value_us.bit_length() - _STEP_BITS
-    return value_us >> shift << shift
-
-
-def highest_equivalent(value_us: int) -> int:
-    """The upper end of the bucket that `value_us` falls into."""
-    if value_us < EXACT_BELOW_US:
-        return value_us
-    shift = value_us.bit_length() - _STEP_BITS
-    return (value_us >> shift << shift) + (1 << shift) - 1

@@ -31,8 +31,8 @@ from synth_actors.snapshot import (
 COLLECT_INTERVAL_S = 0.25
 FOLD_SLICE = 2000
 """Samples folded in one turn: at most about 1 ms, when no two of them share a bucket."""
-FOLD_AT_ONCE = 10_000
-"""Samples folded for one synchronous snapshot, which nobody else can be let in before: about 3 ms."""
+FOLD_AT_ONCE = 4000
+"""Samples folded for one synchronous snapshot, which nobody else can be let in before: about 1 ms, at most 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ Samples come in batches and are counted by bucket (`histogram`); the percentiles
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from synth_actors.histogram import HIGHEST_S, US_PER_S, Histogram, LatencySummary, lowest_equivalent, summarise
+from synth_actors.bucket_counts import GrowingCounts, index_of
+from synth_actors.histogram import HIGHEST_S, NO_SAMPLES, US_PER_S, Histogram, LatencySummary, summarise
 from synth_actors.samples import SeriesKey
 from synth_actors.snapshot import SERIES, SUCCEEDED, SeriesSnapshot
 
@@ -31,7 +31,7 @@ class Tally:
         self.out_of_range = len(samples) - len(valid)
         self.total_s = sum(valid)
         self.max_s = max(valid, default=0.0)
-        self.counts = Counter([lowest_equivalent(int(sample * US_PER_S + 0.5)) for sample in valid])
+        self.counts = Counter([index_of(int(sample * US_PER_S + 0.5)) for sample in valid])
 
 
 class LatencySeries:
@@ -41,16 +41,15 @@ class LatencySeries:
     percentile and are counted as `out_of_range`.
     """
 
-    __slots__ = ("_counts", "_histogram", "_max_s", "_out_of_range", "_summary", "_total_s", "_used")
+    __slots__ = ("_buckets", "_histogram", "_max_s", "_out_of_range", "_summary", "_total_s")
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
-        self._used: list[int] = []  # the keys of it, in order: a new bucket is rare
+        self._buckets = GrowingCounts()
         self._out_of_range = 0
         self._total_s = 0.0
         self._max_s = 0.0
         self._summary: LatencySummary | None = LatencySummary()
-        self._histogram: Histogram | None = Histogram()
+        self._histogram: Histogram | None = NO_SAMPLES
 
     def record_many(self, samples: Sequence[float]) -> None:
         """Add samples."""
@@ -63,37 +62,24 @@ class LatencySeries:
         self._out_of_range += tally.out_of_range
         self._total_s += tally.total_s
         self._max_s = max(self._max_s, tally.max_s)
-        counts, used = self._counts, self._used
-        for low_us, count in tally.counts.items():
-            before = counts.get(low_us, 0)
-            if not before:
-                insort(used, low_us)
-            counts[low_us] = before + count
+        self._buckets.add(tally.counts)
 
     def summary(self) -> LatencySummary:
         """The percentiles so far; remembered until the next sample."""
         if self._summary is None:
-            self._summary = summarise(self._used, self._in_order(), self._total_s, self._max_s, self._out_of_range)
+            self._summary = summarise(self._buckets, self._total_s, self._max_s, self._out_of_range)
         return self._summary
 
     def histogram(self) -> Histogram:
         """A frozen copy of all counts; remembered until the next sample."""
         if self._histogram is None:
-            self._histogram = Histogram(
-                lowest_us=tuple(self._used),
-                counts=tuple(self._in_order()),
-                total_s=self._total_s,
-                max_s=self._max_s,
-                out_of_range=self._out_of_range,
+            self._histogram = Histogram.of(
+                self._buckets.copy(), total_s=self._total_s, max_s=self._max_s, out_of_range=self._out_of_range
             )
         return self._histogram
 
-    def _in_order(self) -> list[int]:
-        counts = self._counts
-        return [counts[low_us] for low_us in self._used]
-
     def __repr__(self) -> str:
-        count = sum(self._counts.values())
+        count = self._buckets.count
         return f"<LatencySeries count={count} max={self._max_s:.6f}s out_of_range={self._out_of_range}>"
 
 
