@@ -144,4 +144,6 @@ def _figure(value: float, unit: str) -> str:
     if unit == "bytes":
         return f"{value / 2**20:,.1f} MiB"
     text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return f"${text}" if unit == "USD" else f"{text} {unit}"
+    if unit == "USD":
+        return f"${text}"
+    return f"{text}/s" if unit == "1/s" else f"{text} {unit}"

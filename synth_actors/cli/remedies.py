@@ -8,9 +8,11 @@ _FLAGS = {"EngineConfig.max_concurrency": "--concurrency", "Request.max_tokens":
 _TABLES = {"EngineConfig": "[engine]", "CacheConfig": "[engine.cache]"}
 _SETTING = re.compile(
     r"(?P<model>EngineConfig|CacheConfig|Endpoint|Request)"
-    r"\((name='(?P<name>[^']*)', )?(?P<field>\w+)=([\d.]+ -> )?(?P<value>[\d.]+)\)"
+    r"\((name='(?P<name>[^']*)', )?(?P<field>\w+)=([^()>]+ -> )?(?P<value>[^()>]+)\)"
 )
-_BARE_CONCURRENCY = re.compile(r"\bmax_concurrency=\d+ -> (\d+)")
+"""As `findings.Setting` shows itself."""
+_IN_A_FILE = {"True": "true", "False": "false", "None": "1e9"}
+"""What Python and TOML write otherwise.  TOML has no nothing; a time to live without end is one of thirty years."""
 
 
 _OF_FLAGS = (
@@ -36,7 +38,7 @@ def in_words_of_a_file(text: str) -> str:
 
 def on_command_line(remedy: str) -> str:
     """`remedy` with `EngineConfig(max_concurrency=100 -> 200)` as `--concurrency 200`, and so on."""
-    return _BARE_CONCURRENCY.sub(r"--concurrency \1", _SETTING.sub(_setting, remedy))
+    return _SETTING.sub(_setting, remedy)
 
 
 def _setting(found: re.Match[str]) -> str:
@@ -44,4 +46,6 @@ def _setting(found: re.Match[str]) -> str:
     if flag := _FLAGS.get(f"{model}.{field}"):
         return f"{flag} {value}"
     where = f"the [[endpoints]] of {found['name']!r}" if model == "Endpoint" else _TABLES[model]
-    return f"{field} = {value} under {where} in --config"
+    if value.startswith("{"):
+        return f"{field}={value} in Python, which no file can say, for {where}"
+    return f"{field} = {_IN_A_FILE.get(value, value)} under {where} in --config"

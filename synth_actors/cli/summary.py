@@ -161,8 +161,10 @@ def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:
 
 def _about_engine(snapshot: Snapshot, *, but: str) -> Iterator[tuple[str, str]]:
     for finding in analyze(snapshot).bottlenecks:
-        if finding.rule != but:
-            yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}"
+        if finding.rule == but:
+            continue
+        would_be = "" if finding.prediction is None else f"; {finding.prediction}"
+        yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}{would_be}"
 
 
 def _answered(snapshot: Snapshot) -> str:

@@ -1,38 +1,67 @@
 """What holds it back, and what would change that?
 
-Each rule looks at one snapshot and says nothing, or one finding: the figures that show it and a setting with the value
-it should get.  What a snapshot cannot tell has no rule.
+Each rule looks at one snapshot and says nothing, or one finding: the figures that show it, a setting with the value it
+should get, and what that would bring by the figures recorded so far.  What a snapshot cannot tell has no rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from synth_actors.findings import BottleneckReport, Finding
-from synth_actors.policy.rules import cache, errors, memory, speed
-from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES, Thresholds
+from synth_actors.policy.rules import cache, endpoints, errors, memory, places, prompt_cache, rates, speed
+from synth_actors.policy.rules.thresholds import SEVERITIES, Thresholds, thresholds_of
 from synth_actors.snapshot import Snapshot
 
 Rule = Callable[[Snapshot, Thresholds], Finding | None]
 
 RULES: tuple[Rule, ...] = (
-    speed.engine_is_saturated,
-    speed.endpoint_is_saturated,
+    places.engine_is_saturated,
+    places.endpoint_is_saturated,
+    rates.rate_limit_sets_the_pace,
+    rates.max_tokens_are_too_large,
     speed.requests_wait,
     speed.calls_are_slow,
+    speed.connecting_takes_long,
+    endpoints.endpoint_is_slow,
+    endpoints.calls_are_repeated,
     memory.memory_is_not_reclaimable,
+    memory.memory_leaks,
     memory.memory_slows_the_engine,
     memory.cache_fills_memory,
     memory.memory_is_tight,
     cache.cache_is_too_small,
     cache.entries_expire_too_soon,
+    cache.prompts_differ_in_formatting,
+    prompt_cache.prompt_cache_costs_more,
     errors.requests_fail,
     errors.endpoint_fails,
 )
 
 
-def analyze(snapshot: Snapshot, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> BottleneckReport:
-    """Apply every rule; the findings come most severe first."""
-    findings = [finding for rule in RULES if (finding := rule(snapshot, thresholds)) is not None]
-    findings.sort(key=lambda finding: SEVERITIES.index(finding.severity), reverse=True)
-    return BottleneckReport(bottlenecks=tuple(findings))
+class BottleneckAnalyzer:
+    """Analyses snapshots by thresholds of one's own.
+
+    `thresholds` are `Thresholds`, or a mapping of their names to values: the others keep their defaults.
+
+    Raises:
+        ConfigError: a name is unknown, or a value is none; the message says which are known, and what is possible.
+    """
+
+    def __init__(self, thresholds: Thresholds | Mapping[str, object] | None = None) -> None:
+        self.thresholds = thresholds_of(thresholds)
+
+    def analyze(self, snapshot: Snapshot) -> BottleneckReport:
+        """Apply every rule; the findings come most severe first, equally severe ones in the order of the rules."""
+        findings = [finding for rule in RULES if (finding := rule(snapshot, self.thresholds)) is not None]
+        findings.sort(key=lambda finding: SEVERITIES.index(finding.severity), reverse=True)
+        return BottleneckReport(bottlenecks=tuple(findings))
+
+    def __repr__(self) -> str:
+        own = {name: getattr(self.thresholds, name) for name in sorted(self.thresholds.model_fields_set)}
+        return f"<BottleneckAnalyzer rules={len(RULES)} thresholds={own}>"
+
+
+def analyze(snapshot: Snapshot, thresholds: Thresholds | Mapping[str, object] | None = None) -> BottleneckReport:
+    """`BottleneckAnalyzer(thresholds).analyze(snapshot)`."""
+    return BottleneckAnalyzer(thresholds).analyze(snapshot)

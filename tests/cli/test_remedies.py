@@ -6,7 +6,7 @@ import pytest
 
 from synth_actors.cli.remedies import on_command_line
 from synth_actors.policy.bottlenecks import analyze
-from tests.policy.test_bottlenecks import CASES
+from tests.policy.bottleneck_cases import CASES
 
 
 @pytest.mark.parametrize(
@@ -24,12 +24,25 @@ from tests.policy.test_bottlenecks import CASES
             "attempt_timeout_s = 3 under the [[endpoints]] of 'a' in --config or more: slow",
         ),
         ("Request(max_tokens=200): they are cut", "--max-tokens 200: they are cut"),
-        ("or max_concurrency=10 -> 5", "or --concurrency 5"),
+        ("CacheConfig(normalise_prompts=False -> True)", "normalise_prompts = true under [engine.cache] in --config"),
+        ("CacheConfig(ttl_s=60 -> None)", "ttl_s = 1e9 under [engine.cache] in --config"),
+        ("EngineConfig(routing='preference' -> 'fastest')", "routing = 'fastest' under [engine] in --config"),
+        (
+            "Endpoint(name='a', max_concurrency=None -> 5), and list a second endpoint",
+            "max_concurrency = 5 under the [[endpoints]] of 'a' in --config, and list a second endpoint",
+        ),
         ("list a second endpoint", "list a second endpoint"),
     ],
 )
 def test_a_setting_becomes_a_flag_or_a_key_of_the_file(python: str, command: str) -> None:
     assert on_command_line(python) == command
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_every_setting_of_a_finding_has_a_flag_or_a_key(rule: str) -> None:
+    for finding in analyze(CASES[rule]).bottlenecks:
+        for setting in finding.settings:
+            assert on_command_line(str(setting)) != str(setting)
 
 
 @pytest.mark.parametrize("rule", CASES)

@@ -2,167 +2,44 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 import pytest
 
+from synth_actors.findings import UNITS, Finding
 from synth_actors.policy.bottlenecks import RULES, analyze
 from synth_actors.policy.rules.errors import REMEDIES
-from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, MIB, SEVERITIES, Thresholds, severity_of
+from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, MIB, SEVERITIES, severity_of
 from synth_actors.providers.base import Fault
-from synth_actors.snapshot import (
-    SERIES,
-    CacheSnapshot,
-    Counters,
-    EndpointSnapshot,
-    Finding,
-    LatencySummary,
-    MemorySnapshot,
-    RateLimitSnapshot,
-    RouterSnapshot,
-    Snapshot,
-)
-
-
-def took(count: int, mean_s: float, p99_s: float) -> LatencySummary:
-    return LatencySummary(
-        count=count, mean_s=mean_s, p50_s=mean_s, p95_s=p99_s, p99_s=p99_s, p999_s=p99_s, max_s=1.5 * p99_s
-    )
-
-
-EMPTY = Snapshot(
-    taken_at_s=0.0,
-    wall_time=0.0,
-    latency=dict.fromkeys(SERIES, LatencySummary()),
-    cache=CacheSnapshot(max_entries=1000, max_bytes=128 * MIB, ttl_s=3600.0),
-    router=RouterSnapshot(
-        max_concurrency=10, concurrency_cap=10, endpoints={"a": EndpointSnapshot(name="a", model="m")}
-    ),
-    memory=MemorySnapshot(limit_bytes=600 * MIB, rss_at_open_bytes=100 * MIB, rss_bytes=100 * MIB),
-    counters=Counters(),
-    mailboxes={},
-)
-
-HEALTHY = replace(
+from synth_actors.snapshot import RateLimitSnapshot, Snapshot
+from tests.policy.bottleneck_cases import (
+    CASES,
     EMPTY,
-    taken_at_s=100.0,
-    latency={
-        "response": took(5000, 0.3, 0.9),
-        "queue": took(5000, 0.01, 0.1),
-        "service": took(5000, 0.29, 0.8),
-        "ttft": LatencySummary(),
-        "cached_response": took(5000, 0.00001, 0.0001),
-    },
-    cache=replace(EMPTY.cache, hits=5000, misses=5000, stored=900, entries=900, accounted_bytes=9 * MIB, stale=100),
-    router=replace(
-        EMPTY.router,
-        in_flight=9,
-        backlog=2,
-        endpoints={
-            "a": EndpointSnapshot(
-                name="a", model="m", in_flight=9, attempts=5000, successes=4980, failures={"overloaded": 20}
-            )
-        },
-    ),
-    memory=replace(EMPTY.memory, rss_bytes=300 * MIB),
-    counters=Counters(submitted=10_010, succeeded=9_990, failed=10, waiting=10, paid_calls=5000, output_tokens=500_000),
+    HEALTHY,
+    LARGE_CACHE,
+    LOCAL,
+    LONG_QUEUE,
+    NEAR_MISSES,
+    NOT_RECLAIMABLE,
+    NOT_TOO_LARGE,
+    ONE_FAILS,
+    OWN_LIMIT,
+    SATURATED,
+    SHORT_TTL,
+    SLOW_CALLS,
+    SLOWED,
+    SMALL_CACHE,
+    TTLS,
+    endpoint,
+    failing,
+    took,
+    until,
+    with_cache,
+    with_endpoints,
+    with_latency,
+    with_memory,
+    with_router,
 )
-
-
-def with_latency(snapshot: Snapshot, **series: LatencySummary) -> Snapshot:
-    return replace(snapshot, latency={**snapshot.latency, **series})
-
-
-def with_router(snapshot: Snapshot, **fields: object) -> Snapshot:
-    return replace(snapshot, router=replace(snapshot.router, **fields))  # type: ignore[arg-type]
-
-
-def with_endpoints(snapshot: Snapshot, *endpoints: EndpointSnapshot) -> Snapshot:
-    return with_router(snapshot, endpoints={endpoint.name: endpoint for endpoint in endpoints})
-
-
-def with_cache(snapshot: Snapshot, **fields: object) -> Snapshot:
-    return replace(snapshot, cache=replace(snapshot.cache, **fields))  # type: ignore[arg-type]
-
-
-def with_memory(snapshot: Snapshot, **fields: object) -> Snapshot:
-    return replace(snapshot, memory=replace(snapshot.memory, **fields))  # type: ignore[arg-type]
-
-
-def endpoint(name: str = "a", **fields: object) -> EndpointSnapshot:
-    return replace(EndpointSnapshot(name=name, model="m"), **fields)  # type: ignore[arg-type]
-
-
-def failing(attempts: int, **failures: int) -> EndpointSnapshot:
-    return endpoint(attempts=attempts, successes=attempts - sum(failures.values()), failures=failures)
-
-
-LOCAL = endpoint("local", model="local", attempts=500, successes=500)
-SLOW_CALLS = with_latency(HEALTHY, response=took(500, 3.0, 8.0), service=took(500, 2.9, 7.8))
-LONG_QUEUE = with_latency(HEALTHY, response=took(500, 4.0, 8.0), service=took(500, 1.0, 1.5), queue=took(500, 3.0, 7.0))
-SATURATED = with_router(HEALTHY, in_flight=10, backlog=30)
-OWN_LIMIT = with_endpoints(
-    with_router(HEALTHY, in_flight=4, backlog=30), endpoint("a", in_flight=4, max_concurrency=4), endpoint("b")
-)
-TIGHT = with_memory(HEALTHY, rss_bytes=560 * MIB)
-LARGE_CACHE = with_cache(TIGHT, accounted_bytes=300 * MIB, max_bytes=400 * MIB)
-NOT_RECLAIMABLE = with_memory(HEALTHY, rss_bytes=580 * MIB, state="not_reclaimable")
-SLOWED = with_memory(with_router(HEALTHY, concurrency_cap=5, in_flight=5, backlog=9), state="slowed")
-SMALL_CACHE = with_cache(
-    HEALTHY, hits=1000, misses=9000, stored=9000, entries=1000, max_entries=1000, evicted_for_space=4000, stale=0
-)
-SHORT_TTL = with_cache(HEALTHY, hits=6000, misses=4000, stale=3000, ttl_s=60.0)
-MANY_FAIL = replace(
-    with_endpoints(HEALTHY, failing(200, timed_out=15)), counters=replace(HEALTHY.counters, succeeded=90, failed=10)
-)
-ONE_FAILS = with_endpoints(HEALTHY, endpoint("b", attempts=900, successes=900), failing(100, rate_limited=50))
-
-CASES: Mapping[str, Snapshot] = {
-    "calls_are_slow": SLOW_CALLS,
-    "requests_wait": LONG_QUEUE,
-    "engine_is_saturated": SATURATED,
-    "endpoint_is_saturated": OWN_LIMIT,
-    "memory_is_tight": TIGHT,
-    "cache_fills_memory": LARGE_CACHE,
-    "memory_is_not_reclaimable": NOT_RECLAIMABLE,
-    "memory_slows_the_engine": SLOWED,
-    "cache_is_too_small": SMALL_CACHE,
-    "entries_expire_too_soon": SHORT_TTL,
-    "requests_fail": MANY_FAIL,
-    "endpoint_fails": ONE_FAILS,
-}
-
-NEAR_MISSES: Mapping[str, Snapshot] = {
-    "calls that are just fast enough": with_latency(SLOW_CALLS, response=took(500, 0.3, 0.999)),
-    "slow, but only a few": with_latency(SLOW_CALLS, response=took(19, 3.0, 8.0)),
-    "a queue that is just short enough": with_latency(LONG_QUEUE, response=took(500, 0.5, 0.999)),
-    "a queue that only memory keeps long": with_router(LONG_QUEUE, backlog=0, concurrency_cap=9),
-    "full without a backlog": with_router(SATURATED, backlog=2),
-    "a backlog with places left": with_router(SATURATED, in_flight=9),
-    "an endpoint just below its own limit": with_endpoints(OWN_LIMIT, endpoint("a", in_flight=3, max_concurrency=4)),
-    "an endpoint at its own limit and nobody waits": with_router(OWN_LIMIT, backlog=2),
-    "memory just below the first mark": with_memory(HEALTHY, rss_bytes=527 * MIB),
-    "a large cache in little memory": with_cache(HEALTHY, accounted_bytes=150 * MIB),
-    "a lowered cap that nobody feels": with_router(SLOWED, backlog=0),
-    "a cache that hits often enough": with_cache(SMALL_CACHE, hits=9001),
-    "a cache that evicts little": with_cache(SMALL_CACHE, evicted_for_space=899),
-    "requests that never repeat": with_cache(SMALL_CACHE, hits=40, misses=9000),
-    "a cache that was hardly asked": with_cache(SMALL_CACHE, hits=20, misses=179),
-    "a cache that is switched off": with_cache(SMALL_CACHE, enabled=False, hits=0, misses=10_000),
-    "few stale entries": with_cache(SHORT_TTL, stale=999),
-    "stale entries that something other than a ttl made so": with_cache(SHORT_TTL, ttl_s=None),
-    "failures below one in a hundred": replace(HEALTHY, counters=replace(HEALTHY.counters, succeeded=9901, failed=99)),
-    "the first few requests failed": replace(HEALTHY, counters=Counters(submitted=19, succeeded=0, failed=19)),
-    "an endpoint that fails below one in ten": with_endpoints(HEALTHY, failing(1000, failed=99)),
-    "an endpoint that failed the first two": with_endpoints(HEALTHY, failing(2, failed=2)),
-    "an endpoint that failed all but one of the first few": with_endpoints(HEALTHY, failing(19, failed=18)),
-    "calls that we stopped ourselves": with_endpoints(HEALTHY, failing(100, abandoned=100)),
-    "slow answers that were computed here": with_endpoints(SLOW_CALLS, LOCAL),
-    "a queue before what computes here": with_endpoints(LONG_QUEUE, LOCAL),
-    "full of what computes here": with_endpoints(SATURATED, LOCAL),
-    "full of what computes here, and nothing is done yet": with_endpoints(SATURATED, endpoint(model="local")),
-}
 
 
 def the(rule: str, snapshot: Snapshot) -> Finding:
@@ -194,13 +71,46 @@ def test_every_rule_has_a_case() -> None:
 @pytest.mark.parametrize("snapshot", CASES.values(), ids=CASES)
 def test_a_finding_can_be_written_down(snapshot: Snapshot) -> None:
     finding = analyze(snapshot).bottlenecks[0]
-    assert finding.kind in ("latency", "throughput", "memory", "cache", "errors")
+    assert finding.kind in ("latency", "throughput", "memory", "cache", "errors", "rate_limit", "cost")
     assert finding.severity in SEVERITIES
+    assert finding.effort in ("low", "medium", "high")
     assert finding.what
+    assert finding.cause
     assert finding.evidence
     assert all(type(figure) is float for figure in finding.evidence.values())
     json.dumps(asdict(finding))
-    assert "{" not in finding.remedy
+    assert not re.search(r"{\w", finding.remedy)
+
+
+@pytest.mark.parametrize("rule", CASES)
+def test_a_remedy_names_every_setting_as_it_would_be_written(rule: str) -> None:
+    finding = the(rule, CASES[rule])
+    for setting in finding.settings:
+        assert str(setting) in finding.remedy
+        assert setting.then != setting.now
+
+
+@pytest.mark.parametrize("rule", sorted(set(CASES) - {"requests_fail", "endpoint_fails"}))
+def test_what_the_remedy_would_bring_is_worked_out(rule: str) -> None:
+    prediction = the(rule, CASES[rule]).prediction
+    assert prediction is not None
+    assert prediction.is_better
+    assert prediction.then != prediction.now
+    assert prediction.unit == UNITS[prediction.metric]
+    assert prediction.basis
+
+
+@pytest.mark.parametrize("snapshot", NOT_TOO_LARGE.values(), ids=NOT_TOO_LARGE)
+def test_a_limit_of_tokens_is_not_blamed_on_max_tokens_that_are_right(snapshot: Snapshot) -> None:
+    assert [finding.rule for finding in analyze(snapshot).bottlenecks] == ["rate_limit_sets_the_pace"]
+
+
+def test_a_report_can_be_read() -> None:
+    lines = str(analyze(SMALL_CACHE)).splitlines()
+    assert lines[0] == "[high] 10% of 10000 lookups were hits, 4000 entries had to make room"
+    assert lines[2] == "  remedy:   CacheConfig(max_entries=1000 -> 4000) (effort: low)"
+    assert lines[3].startswith("  would be: hit_rate 10.0% -> 59.0%; ")
+    assert str(analyze(HEALTHY)) == "nothing is known to hold it back"
 
 
 @pytest.mark.parametrize("snapshot", CASES.values(), ids=CASES)
@@ -240,8 +150,10 @@ def test_a_queue_before_endpoints_with_a_smaller_limit_is_no_reason_to_raise_the
 
 def test_where_the_server_sets_the_pace_no_setting_is_raised() -> None:
     used_up = endpoint("a", rate_limits={"requests": RateLimitSnapshot(per_minute=1000.0, remaining=3.0)})
-    remedy = the("requests_wait", with_endpoints(LONG_QUEUE, used_up)).remedy
-    assert remedy.startswith("endpoint 'a' uses all of its 1000 requests a minute: ask the provider for more")
+    report = analyze(with_endpoints(LONG_QUEUE, used_up))
+    assert [finding.rule for finding in report.bottlenecks] == ["rate_limit_sets_the_pace"]
+    assert report.recommendations[0].startswith("ask the provider of 'a' for ")
+    assert report.bottlenecks[0].settings == ()
     narrow = endpoint("a", concurrency_limit=7, is_limit_found=True)
     remedy = the("requests_wait", with_endpoints(LONG_QUEUE, narrow)).remedy
     assert remedy.startswith("endpoint 'a' works on 7 calls at once, as its answers show: ")
@@ -295,23 +207,58 @@ def test_a_cap_for_want_of_memory_says_how_much_is_wanting() -> None:
     assert int(wanted) == pytest.approx(600 * MIB + 5 * per_call, abs=1)
 
 
-def test_a_cache_is_raised_at_the_bound_that_it_has_reached() -> None:
-    assert the("cache_is_too_small", SMALL_CACHE).remedy == "CacheConfig(max_entries=1000 -> 5000)"
-    by_bytes = with_cache(SMALL_CACHE, max_entries=100_000, accounted_bytes=127 * MIB)
-    assert the("cache_is_too_small", by_bytes).remedy == f"CacheConfig(max_bytes={128 * MIB} -> {5 * 128 * MIB})"
+def test_a_cache_is_raised_to_where_its_curve_has_flattened() -> None:
+    assert the("cache_is_too_small", SMALL_CACHE).remedy == "CacheConfig(max_entries=1000 -> 4000)"
 
 
-def test_a_short_ttl_is_raised_by_what_it_loses() -> None:
-    assert the("entries_expire_too_soon", SHORT_TTL).remedy == "CacheConfig(ttl_s=60 -> 120)"
-    worse = with_cache(SHORT_TTL, hits=1000, misses=9000, stale=4000)
-    assert the("entries_expire_too_soon", worse).remedy == "CacheConfig(ttl_s=60 -> 300)"
+def test_a_cache_that_is_full_by_bytes_is_raised_by_them() -> None:
+    by_bytes = with_cache(SMALL_CACHE, max_entries=3000, max_bytes=10 * MIB)
+    finding = the("cache_is_too_small", by_bytes)
+    assert finding.remedy == (
+        f"CacheConfig(max_entries=3000 -> 4000) and CacheConfig(max_bytes={10 * MIB} -> {40 * MIB})"
+    )
+    assert finding.prediction is not None
+    assert finding.prediction.then == pytest.approx(0.59)
+
+
+def test_a_larger_cache_that_needs_more_bytes_gets_both() -> None:
+    both = with_cache(SMALL_CACHE, max_bytes=11 * MIB)
+    assert [setting.name for setting in the("cache_is_too_small", both).settings] == ["max_entries", "max_bytes"]
+
+
+def test_a_cache_is_raised_no_further_than_memory_has_room_for() -> None:
+    # 450 MiB are aimed at, 440 resident: room for 10 MiB, which 800 entries of 10 kiB at 1.25 resident bytes take
+    finding = the("cache_is_too_small", with_memory(SMALL_CACHE, rss_bytes=440 * MIB))
+    assert finding.remedy == "CacheConfig(max_entries=1000 -> 1800)"
+    assert finding.prediction is not None
+    assert finding.prediction.then == pytest.approx(0.1 + 0.15 * 0.8)
+
+
+def test_the_curve_of_another_policy_is_said_to_be_a_lower_bound() -> None:
+    prediction = the("cache_is_too_small", with_cache(SMALL_CACHE, policy="cost")).prediction
+    assert prediction is not None
+    assert "a lower bound" in prediction.basis
+
+
+def test_a_short_ttl_is_raised_to_where_its_curve_has_flattened() -> None:
+    finding = the("entries_expire_too_soon", SHORT_TTL)
+    assert finding.remedy == "CacheConfig(ttl_s=60 -> 120)"
+    assert finding.prediction is not None
+    assert finding.prediction.then == pytest.approx(0.8)
+
+
+def test_a_ttl_that_nothing_is_long_enough_for_is_given_up() -> None:
+    curves = replace(TTLS, ttl=(until(60.0, 0.6), until(600.0, 0.6), until(None, 0.9)))
+    assert the("entries_expire_too_soon", with_cache(SHORT_TTL, curves=curves)).remedy == (
+        "CacheConfig(ttl_s=60 -> None)"
+    )
 
 
 def test_the_failing_endpoint_and_its_fault_are_named() -> None:
     finding = the("endpoint_fails", ONE_FAILS)
     assert "'a'" in finding.what
     assert "rate_limited" in finding.what
-    assert finding.remedy == "Endpoint(name='a', max_concurrency=10 -> 5)"
+    assert finding.remedy == "Endpoint(name='a', max_concurrency=None -> 5)"
     assert finding.evidence["rate_limited"] == 50.0
 
 
@@ -380,9 +327,3 @@ def test_severity_follows_the_thresholds(p99_s: float, severity: str | None) -> 
     assert severity_of(p99_s, DEFAULT_THRESHOLDS.response_p99_s) == severity
     found = analyze(with_latency(HEALTHY, response=took(100, p99_s, p99_s), service=took(100, p99_s, p99_s)))
     assert [finding.severity for finding in found.bottlenecks] == ([severity] if severity else [])
-
-
-def test_other_thresholds_find_other_things() -> None:
-    patient = Thresholds(response_p99_s=(10.0, 20.0, 40.0, 80.0))
-    assert analyze(SLOW_CALLS, patient).bottlenecks == ()
-    assert analyze(HEALTHY, Thresholds(hit_rate=0.9)).bottlenecks == ()  # nothing was evicted

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from types import MappingProxyType
 
-from synth_actors.findings import Finding
+from synth_actors.findings import Finding, Setting
+from synth_actors.policy.rules.figures import output_tokens_per_call
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
-REMEDIES: Mapping[str, str] = MappingProxyType(
-    {
-        "rate_limited": "{fewer}",
-        "overloaded": "{fewer}, and list a second endpoint",
-        "unreachable": "check base_url and the network of endpoint {name!r}, and list a second endpoint",
-        "schema_refused": "endpoint {name!r} takes no schema: it is asked for in the prompt from now on",
-        "failed": "list a second endpoint after {name!r}, which fails {failed} of {attempts} calls",
-        "timed_out": "Endpoint(name={name!r}, attempt_timeout_s={patience_s}) or more: whole answers took up to"
-        " {slowest_s:.3g} s",
-        "too_large": "EngineConfig(max_response_bytes) up, or Request(max_tokens) down: answers of {name!r} are longer",
-        "output_invalid": "{wanted}",
-        "rejected": "the requests are wrong for {name!r}: see the error of one of them",
-        "fatal": "check the key, the model and the quota of endpoint {name!r}",
-        "bug": "the provider of {name!r} raises what it should translate: see the error of one request",
-    }
-)
-""""By the value of `Fault`; a test holds the two together."""
+Remedy = tuple[str, tuple[Setting, ...]]
+"""What to do, in words and as settings."""
 _CUT = "cut at max_tokens"
 """What the last message says when an answer was cut."""
 
@@ -39,13 +25,17 @@ def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None or ended < limits.fewest_requests:
         return None
     fault, worst = _worst(snapshot.router.endpoints.values())
+    remedy, settings = remedy_for(snapshot, worst, fault) if worst else ("see the errors of the requests", ())
     return Finding(
         kind="errors",
         rule="requests_fail",
         severity=severity,
         what=f"{counters.failed} of {ended} requests failed" + (f", most often {fault}" if fault else ""),
         evidence={"failed": float(counters.failed), "ended": float(ended), "retries": float(snapshot.router.retries)},
-        remedy=_remedy(snapshot, worst, fault) if worst else "see the errors of the requests: no call had failed",
+        cause=_cause(worst, fault) if worst else "no call had failed: deadlines, the budget or a closed engine did it",
+        remedy=remedy,
+        settings=settings,
+        effort="low" if settings else "medium",
     )
 
 
@@ -61,14 +51,18 @@ def endpoint_fails(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None:
         return None
     fault = "fatal" if worst.state == "fatal" else _worst([worst])[0]
+    remedy, settings = remedy_for(snapshot, worst, fault)
     return Finding(
         kind="errors",
         rule="endpoint_fails",
         severity=severity,
         what=f"endpoint {worst.name!r} failed {share:.0%} of {worst.attempts} calls, most often {fault}",
         evidence={"failed_share": share, "attempts": float(worst.attempts)}
-        | {name: float(count) for name, count in _faults(worst).items()},
-        remedy=_remedy(snapshot, worst, fault),
+        | {name: float(count) for name, count in faults_of(worst).items()},
+        cause=_cause(worst, fault),
+        remedy=remedy,
+        settings=settings,
+        effort="low" if settings else "medium",
     )
 
 
@@ -77,13 +71,13 @@ def _is_useless(endpoint: EndpointSnapshot, limits: Thresholds) -> bool:
     return in_vain or endpoint.state == "fatal"
 
 
-def _faults(endpoint: EndpointSnapshot) -> dict[str, int]:
+def faults_of(endpoint: EndpointSnapshot) -> dict[str, int]:
     """What the endpoint did wrong; calls that nobody waited for any more are not its fault."""
     return {fault: count for fault, count in (endpoint.failures or {}).items() if fault in REMEDIES}
 
 
 def _failed(endpoint: EndpointSnapshot) -> int:
-    return sum(_faults(endpoint).values())
+    return sum(faults_of(endpoint).values())
 
 
 def _failed_share(endpoint: EndpointSnapshot) -> float:
@@ -92,35 +86,84 @@ def _failed_share(endpoint: EndpointSnapshot) -> float:
 
 def _worst(endpoints: Iterable[EndpointSnapshot]) -> tuple[str, EndpointSnapshot | None]:
     """The most frequent fault and the endpoint that has it; ("", None) where nothing failed."""
-    counts = [(count, fault, e) for e in endpoints for fault, count in _faults(e).items() if count]
+    counts = [(count, fault, e) for e in endpoints for fault, count in faults_of(e).items() if count]
     _count, fault, endpoint = max(counts, key=lambda row: row[0], default=(0, "", None))
     return fault, endpoint
 
 
-def _remedy(snapshot: Snapshot, endpoint: EndpointSnapshot, fault: str) -> str:
-    slowest_s = snapshot.latency["service"].max_s
-    failed = _failed(endpoint)
-    return REMEDIES[fault].format(
-        name=endpoint.name,
-        fewer=_fewer_places(snapshot, endpoint),
-        wanted=_valid_output(snapshot, endpoint),
-        failed=failed,
-        attempts=endpoint.attempts,
-        patience_s=max(1, ceil(2 * slowest_s)),
-        slowest_s=slowest_s,
-    )
+def worst_of(endpoints: Iterable[EndpointSnapshot], fault: str) -> EndpointSnapshot | None:
+    """The endpoint that has a fault most often; None when none has."""
+    rows = [(faults_of(endpoint).get(fault, 0), endpoint) for endpoint in endpoints]
+    count, endpoint = max(rows, key=lambda row: row[0], default=(0, None))
+    return endpoint if count else None
 
 
-def _fewer_places(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
-    if not endpoint.successes:
-        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses every call"
+def _cause(endpoint: EndpointSnapshot, fault: str) -> str:
+    said = " ".join(endpoint.last_message.split())
+    return f"{fault} at {endpoint.name!r}" + (f", which said last: {said}" if said else "")
+
+
+def remedy_for(snapshot: Snapshot, endpoint: EndpointSnapshot, fault: str) -> Remedy:
+    """What to do about a fault of an endpoint."""
+    return REMEDIES[fault](snapshot, endpoint)
+
+
+def _fewer_places(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
     places = endpoint.max_concurrency or snapshot.router.max_concurrency
     fewer = max(1, int(places * endpoint.successes / max(1, endpoint.attempts)))
-    return f"Endpoint(name={endpoint.name!r}, max_concurrency={places} -> {fewer})"
+    if not endpoint.successes or fewer >= places:
+        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses every call", ()
+    setting = Setting(
+        where="Endpoint", name="max_concurrency", now=endpoint.max_concurrency, then=fewer, endpoint=endpoint.name
+    )
+    return str(setting), (setting,)
 
 
-def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
-    if _CUT in endpoint.last_message:
-        written = snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
-        return f"Request(max_tokens={max(1, ceil(2 * written))}): the answers of {endpoint.name!r} are cut"
-    return f"a model that follows a JSON Schema in place of {endpoint.name!r}, or a simpler output_schema"
+def _fewer_places_and_another(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+    text, settings = _fewer_places(snapshot, endpoint)
+    return f"{text}, and list a second endpoint", settings
+
+
+def _more_patience(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+    slowest_s = snapshot.latency["service"].max_s
+    wanted = max(1, ceil(2 * slowest_s))
+    setting = Setting(
+        where="Endpoint", name="attempt_timeout_s", now=None, then=wanted, endpoint=endpoint.name, is_now_known=False
+    )
+    return f"{setting} or more: whole answers took up to {slowest_s:.3g} s", (setting,)
+
+
+def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+    if _CUT not in endpoint.last_message:
+        return f"a model that follows a JSON Schema in place of {endpoint.name!r}, or a simpler output_schema", ()
+    wanted = max(1, ceil(2 * output_tokens_per_call(snapshot)))
+    setting = Setting(where="Request", name="max_tokens", now=None, then=wanted, is_now_known=False)
+    return f"{setting}: the answers of {endpoint.name!r} are cut", (setting,)
+
+
+def _in_words(text: str) -> Callable[[Snapshot, EndpointSnapshot], Remedy]:
+    """A remedy that no setting is."""
+
+    def remedy(_snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+        failed, sent = _failed(endpoint), endpoint.attempts
+        return text.format(name=endpoint.name, failed=failed, attempts=sent), ()
+
+    return remedy
+
+
+REMEDIES: Mapping[str, Callable[[Snapshot, EndpointSnapshot], Remedy]] = MappingProxyType(
+    {
+        "rate_limited": _fewer_places,
+        "overloaded": _fewer_places_and_another,
+        "unreachable": _in_words("check base_url and the network of endpoint {name!r}, and list a second endpoint"),
+        "schema_refused": _in_words("endpoint {name!r} takes no schema: it is asked for in the prompt from now on"),
+        "failed": _in_words("list a second endpoint after {name!r}, which fails {failed} of {attempts} calls"),
+        "timed_out": _more_patience,
+        "too_large": _in_words("raise max_response_bytes or lower max_tokens: answers of {name!r} are longer"),
+        "output_invalid": _valid_output,
+        "rejected": _in_words("the requests are wrong for {name!r}: see the error of one of them"),
+        "fatal": _in_words("check the key, the model and the quota of endpoint {name!r}"),
+        "bug": _in_words("the provider of {name!r} raises what it should translate: see the error of one request"),
+    }
+)
+"""By the value of `Fault`; a test holds the two together."""

@@ -1,0 +1,34 @@
+"""What do several rules ask of a snapshot?"""
+
+from __future__ import annotations
+
+from synth_actors.policy.rules.thresholds import Thresholds
+from synth_actors.policy.throughput import attempts
+from synth_actors.snapshot import Snapshot
+
+LOCAL_MODEL = "local"
+"""Computes inside this process: its answers wait for the processor, whatever the settings."""
+
+
+def is_local(snapshot: Snapshot) -> bool:
+    """Whether all answers were computed here, or will be: more places or fewer tokens would change nothing."""
+    endpoints = list(snapshot.router.endpoints.values())
+    answering = [endpoint for endpoint in endpoints if endpoint.successes]
+    return all(LOCAL_MODEL in (each.model, each.provider) for each in answering or endpoints)
+
+
+def is_refused(snapshot: Snapshot, limits: Thresholds) -> bool:
+    """Whether a provider already says that it is too much: then more places would only be refused more often."""
+    endpoints = snapshot.router.endpoints.values()
+    refused = sum((e.failures or {}).get(fault, 0) for e in endpoints for fault in ("rate_limited", "overloaded"))
+    return refused >= limits.failed_share[1] * max(1, attempts(snapshot))
+
+
+def share_of_time(snapshot: Snapshot, seconds: float) -> float:
+    """`seconds` of all the time since the engine opened, 0.0 to 1.0."""
+    return min(1.0, seconds / snapshot.taken_at_s) if snapshot.taken_at_s > 0 else 0.0
+
+
+def output_tokens_per_call(snapshot: Snapshot) -> float:
+    """Tokens of an answer, on average."""
+    return snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
