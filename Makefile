@@ -13,7 +13,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_UPGRADE PIP_DRY_RUN PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench lint format lock clean
+.PHONY: help demo test soak bench docs lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
@@ -29,6 +29,9 @@ soak: $(READY) ## the long runs in full: make soak SOAK_COUNT=100000 SOAK_SEED=1
 
 bench: $(READY) ## the engine's own cost beside a bare trio loop
 	$(BIN)/python -m benchmarks --suite engine
+
+docs: $(READY) ## docs/reference/metrics.md and docs/reference/api/ from the sources
+	$(BIN)/python -m docs.generator
 
 lint: $(READY) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

@@ -66,7 +66,7 @@ class Engine:
 
         Raises:
             ConfigError, OverloadedError, EngineClosedError: on entering, as `generate`.  The errors of a call are
-            raised by the stream's `receive` and `response`.
+                raised by the stream's `receive` and `response`.
         """
         stream = await ResponseStream.open(self._front, as_request(request, fields))
         try:

@@ -207,7 +207,7 @@ class RouterSnapshot:
     max_concurrency: int = 0
     concurrency_cap: int = 0  # what the watchdog allows at the moment
     generators: int = 0  # GeneratorActors started so far
-    retries: int = 0
+    retries: int = 0  # calls that repeat one that failed
     retries_by_reason: Mapping[str, int] = field(default_factory=dict)  # by Fault value
     failovers: int = 0
     routing: str = "preference"
@@ -267,7 +267,7 @@ class MailboxSnapshot:
     handled: int = 0
     inline_asks: int = 0
     dropped: int = 0  # facts that came after the actor had stopped
-    mean_wait_s: float = 0.0
+    mean_wait_s: float = 0.0  # of messages that were not delivered inline
     max_wait_s: float = 0.0  # p50 and more stand in `Snapshot.series` under "mailbox_wait"
     mean_handling_s: float = 0.0
     restarts: int = 0
@@ -297,13 +297,15 @@ class Snapshot:
 
     taken_at_s: float
     wall_time: float
-    latency: Mapping[str, LatencySummary]
-    series: tuple[SeriesSnapshot, ...] = ()
+    latency: Mapping[str, LatencySummary]  # by the name of the series: over all endpoints, of what succeeded
+    series: tuple[SeriesSnapshot, ...] = ()  # the same taken apart, and what failed
     cache: CacheSnapshot
     router: RouterSnapshot
     memory: MemorySnapshot
     counters: Counters
-    mailboxes: Mapping[str, MailboxSnapshot]
+    mailboxes: Mapping[
+        str, MailboxSnapshot
+    ]  # by actor: "cache", "router", "generators", "metrics", "watchdog", "store"
 
     @property
     def gauges(self) -> Mapping[str, float]:

@@ -19,7 +19,7 @@ class PerformanceMetrics:
     of `SERIES` by itself.  CPU is the whole process's.
     """
 
-    elapsed_s: float
+    elapsed_s: float  # from the first snapshot to the second
     throughput_per_s: float  # requests that succeeded
     mean_s: float
     p50_s: float
@@ -33,8 +33,8 @@ class PerformanceMetrics:
     succeeded: int
     failed: int
     cancelled: int
-    paid_calls: int
-    retries: int
+    paid_calls: int  # calls to endpoints, which may cost something
+    retries: int  # of these: repetitions of one that failed
     input_tokens: int
     output_tokens: int
     output_tokens_per_s: float
@@ -44,7 +44,7 @@ class PerformanceMetrics:
     rss_bytes: int  # at the end
     rss_change_bytes: int
     peak_rss_bytes: int  # since the engine opened
-    cpu_s: float
+    cpu_s: float  # of all threads
     cpu_share: float  # of one core
     latency: Mapping[str, LatencySummary]
 

@@ -36,6 +36,7 @@ class Step:
 
 
 Script = Callable[[Call], Step] | Iterable[Step]
+"""What a `ScriptedProvider` does: the step for a call, or the steps of one call after another."""
 
 
 class ScriptedProvider:
