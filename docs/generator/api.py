@@ -16,7 +16,7 @@ from docs.generator.source import (
     module_names,
     named,
     plain_type,
-    quoted,
+    source_of,
     submodules,
 )
 
@@ -29,7 +29,7 @@ GIVEN = frozenset(
     """.split()
 )
 """Classes that the engine makes and nobody else."""
-INNER = frozenset({"hdr_encoding", "metric_names", "otel_attributes", "otel_figures"})
+INNER = frozenset({"hdr_encoding", "metric", "metric_names", "otel_attributes", "otel_figures"})
 """Modules of `telemetry` that only its others use."""
 HIDDEN = frozenset(
     {"IntervalLog.close", "IntervalLog.open", "IntervalLog.run", "OpenTelemetryTracing.opened", "ResponseStream.open"}
@@ -196,9 +196,7 @@ def _described(name: str, found: griffe.Object) -> Iterable[str]:
         case griffe.Function():
             yield from _function(name, found)
         case griffe.Attribute():
-            yield _fenced(
-                quoted(f"{name} = {found.value}") if found.value is not None else f"{name}: {found.annotation}"
-            )
+            yield _fenced(source_of(found))
             yield from prose(found.docstring)
         case _:
             raise ValueError(f"{found.path}: a {found.kind.value} is not rendered")
