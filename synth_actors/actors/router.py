@@ -378,6 +378,7 @@ class RouterActor(Decider[RouterMessage]):
             retries_by_reason=dict(self._retries),
             failovers=self._failovers,
             abandoned=self._abandoned,
+            budget_usd=self._budget.limit_usd,
             busy_s=load.busy_s,
             backlog_s=load.backlog_s,
             saturated_s=load.saturated_s,

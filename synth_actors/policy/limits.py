@@ -207,7 +207,8 @@ class EndpointLimits:
         """What is left of each limit; of the tighter one where both sides name it."""
         found: dict[str, RateLimitSnapshot] = {}
         for kind, bucket in self._all():
-            one = RateLimitSnapshot(per_minute=bucket.capacity, remaining=bucket.level(now))
+            own = bucket is self._buckets.get(kind)
+            one = RateLimitSnapshot(per_minute=bucket.capacity, remaining=bucket.level(now), is_configured=own)
             if kind.value not in found or one.remaining < found[kind.value].remaining:
                 found[kind.value] = one
         return found

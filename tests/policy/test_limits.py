@@ -324,3 +324,11 @@ def test_whether_the_server_says_that_a_limit_is_used_up(
     metering: Metering, headers: RateLimits | None, is_used_up: bool
 ) -> None:
     assert EndpointLimits(maximum=inf, metering=metering).is_used_up(headers, NEED) == is_used_up
+
+
+def test_the_snapshot_says_whose_limit_it_is_and_shows_the_tighter_one() -> None:
+    limits = EndpointLimits(maximum=10.0, per_minute=PerMinute(requests=100), metering="meter", now=0.0)
+    assert limits.snapshot(0.0)["requests"].is_configured
+    limits.heard(limits.begin(NEED, 0.0), RateLimits(requests=Allowance(limit=50.0, remaining=5.0)), 0.0)
+    shown = limits.snapshot(0.0)["requests"]
+    assert (shown.per_minute, shown.is_configured) == (50.0, False)
