@@ -92,12 +92,14 @@ def endpoint_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | N
     """The engine has places left, and an endpoint's own limit keeps requests waiting."""
     router = snapshot.router
     full = _full_endpoints(snapshot, limits)
-    waiting = max(float(router.backlog), mean_backlog(snapshot))
-    severity = severity_of(waiting / max(1, router.max_concurrency), limits.backlog_ratio)
     free = _free_places(snapshot, full)
-    if severity is None or not full or free < 1 or is_refused(snapshot, limits) or is_local(snapshot):
+    if not full or free < 1 or is_refused(snapshot, limits) or is_local(snapshot):
         return None
     endpoint, now = max(full, key=lambda pair: pair[1])
+    waiting = max(float(router.backlog), mean_backlog(snapshot))
+    severity = severity_of(waiting / now, limits.backlog_ratio)
+    if severity is None:
+        return None
     wanted = min(_places_wanted(snapshot, now, limits), now + free)
     taken = min(places(snapshot), max(now, router.in_flight, ceil(mean_in_flight(snapshot))))
     setting = Setting(where="Endpoint", name="max_concurrency", now=now, then=wanted, endpoint=endpoint.name)
@@ -131,6 +133,17 @@ def _was_full(snapshot: Snapshot, endpoint: EndpointSnapshot, limit: int, limits
     if endpoint.attempts < limits.fewest_requests or snapshot.taken_at_s <= 0 or snapshot.router.backlog_s <= 0:
         return False
     return service_s(snapshot, endpoint.name) / snapshot.taken_at_s >= limits.full_share * limit
+
+
+def waited_for_places(snapshot: Snapshot, limits: Thresholds) -> bool:
+    """Whether those who waited longest waited for a place.
+
+    Then all places were taken for about as long, or those of an endpoint are; a request also waits to be tried again.
+    """
+    router = snapshot.router
+    if not router.busy_s:  # no time is recorded
+        return True
+    return 2 * router.saturated_s >= snapshot.latency["queue"].p99_s or bool(_full_endpoints(snapshot, limits))
 
 
 def _free_places(snapshot: Snapshot, full: list[tuple[EndpointSnapshot, int]]) -> int:

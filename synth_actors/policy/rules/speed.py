@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synth_actors.findings import Finding, Prediction, predicted
 from synth_actors.policy.rules.figures import is_local, output_tokens_per_call
-from synth_actors.policy.rules.places import more_places
+from synth_actors.policy.rules.places import more_places, waited_for_places
 from synth_actors.policy.rules.rates import pace_setter
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.policy.throughput import place_s, places, service_s
@@ -51,16 +51,13 @@ def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 def _shorter_answers(snapshot: Snapshot, limits: Thresholds) -> tuple[int, float]:
     """How many tokens an answer may have for a p99 that is no finding, and that p99; 0 tokens when none would do.
 
-    By the time per token where answers were streamed; else all of the time is taken to be that of the tokens.
+    By the time per token where answers were streamed; else all of the time of a call is taken to be that of its tokens.
     """
-    p99_s, target_s = snapshot.latency["response"].p99_s, limits.response_p99_s[0]
-    written, tpot = output_tokens_per_call(snapshot), snapshot.latency["tpot"]
-    if written <= 1:
-        return 0, p99_s
-    if tpot.count and tpot.mean_s > 0:
-        fewer = int(written - (p99_s - target_s) / tpot.mean_s)
-        return (fewer, target_s) if 1 <= fewer < written else (0, p99_s)
-    return max(1, int(written * target_s / p99_s)), target_s
+    p99_s, call_s = snapshot.latency["response"].p99_s, snapshot.latency["service"].p99_s
+    written, tpot, target_s = output_tokens_per_call(snapshot), snapshot.latency["tpot"], limits.response_p99_s[0]
+    token_s = tpot.mean_s if tpot.count else call_s / max(1.0, written)
+    fewer = int(written - (p99_s - target_s) / token_s) if token_s > 0 else 0
+    return (fewer, target_s) if 1 <= fewer < round(written) else (0, p99_s)
 
 
 def _token_time(snapshot: Snapshot) -> str:
@@ -76,6 +73,8 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None or is_capped or response.count < limits.fewest_responses:
         return None
     if not _waits(snapshot, limits) or is_local(snapshot) or pace_setter(snapshot, limits) is not None:
+        return None
+    if not waited_for_places(snapshot, limits):  # but to try again, or until an endpoint was open
         return None
     advice = more_places(snapshot, limits)
     return Finding(
