@@ -1,6 +1,6 @@
 """Does everything that we show to a reader run as it stands, without a key?
 
-Every `examples/*.py`, every python block of README.md (a whole program), and in its console blocks every line
+Every `examples/*.py`, every python block of `PAGES` (a whole program), and in their console blocks every line
 `$ synth-actors ...` or `$ python ...`.  `$ make TARGET` must name a target.  What cannot run here is preceded by a line
 `<!-- no-run: the reason -->`.
 """
@@ -19,6 +19,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
+HOW_TO = ("monitoring", "never-pay-twice", "opentelemetry", "performance", "troubleshooting")
+PAGES = (README, *(page for name in HOW_TO if (page := ROOT / "docs" / "how-to" / f"{name}.md").exists()))
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 RUN = ("synth-actors", "python")
@@ -30,16 +32,17 @@ PATIENCE_S = 120.0  # a hang becomes a failure; nothing here takes more than a f
 class Block:
     """One fenced block: `line` is where it begins, `no_run` the reason not to run it (None: run it)."""
 
+    page: str
     language: str
     line: int
     text: str
     no_run: str | None
 
     def __str__(self) -> str:
-        return f"line-{self.line}"
+        return f"{self.page}:{self.line}"
 
 
-def blocks_of(page: str) -> list[Block]:
+def blocks_of(page: str, name: str = "README.md") -> list[Block]:
     """The fenced blocks of a Markdown page, in order."""
     found: list[Block] = []
     before = ""
@@ -53,7 +56,8 @@ def blocks_of(page: str) -> list[Block]:
                 inside.append(content)
             mark = MARK.fullmatch(before)
             reason = (mark["reason"] or "") if mark else None
-            found.append(Block(language=fence[2], line=number, text="\n".join(inside) + "\n", no_run=reason))
+            text = "\n".join(inside) + "\n"
+            found.append(Block(page=name, language=fence[2], line=number, text=text, no_run=reason))
             before = ""
         elif line.strip():
             before = line.strip()
@@ -66,14 +70,14 @@ def commands_of(block: Block) -> list[str]:
     return [line[2:].split("  #", 1)[0].strip() for line in whole.splitlines() if line.startswith("$ ")]
 
 
-BLOCKS = blocks_of(README.read_text(encoding="utf-8")) if README.exists() else []
+BLOCKS = [block for page in PAGES for block in blocks_of(page.read_text(encoding="utf-8"), page.name)]
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and block.no_run is None]
 SESSIONS = [block for block in BLOCKS if block.language == "console" and block.no_run is None]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder but for `examples/`, so that a command of the README finds the files that it names."""
+    """An empty folder but for `examples/`, so that a command of a page finds the files that it names."""
     if (ROOT / "examples").exists():
         shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
@@ -100,9 +104,8 @@ def test_there_are_examples() -> None:
 
 
 def test_the_readme_shows_a_program_and_a_command() -> None:
-    assert README.exists(), "README.md is missing"
-    assert PROGRAMS, "README.md has no python block that may run"
-    assert SESSIONS, "README.md has no console block that may run"
+    assert [block for block in PROGRAMS if block.page == README.name], "README.md has no python block that may run"
+    assert [block for block in SESSIONS if block.page == README.name], "README.md has no console block that may run"
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -113,28 +116,28 @@ def test_an_example_runs_and_says_something(example: Path, folder: Path) -> None
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
-def test_a_program_of_the_readme_runs(block: Block, folder: Path) -> None:
-    program = folder / "readme.py"
+def test_a_program_of_a_page_runs(block: Block, folder: Path) -> None:
+    program = folder / "program.py"
     program.write_text(block.text, encoding="utf-8")
     assert_ran(run([sys.executable, str(program)], folder))
 
 
 @pytest.mark.parametrize("block", SESSIONS, ids=str)
-def test_a_console_session_of_the_readme_runs(block: Block, folder: Path) -> None:
+def test_a_console_session_of_a_page_runs(block: Block, folder: Path) -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
     commands = commands_of(block)
-    assert commands, f"README.md:{block.line}: a console block without a line that begins with `$ `"
+    assert commands, f"{block}: a console block without a line that begins with `$ `"
     for command in commands:
         program, *rest = command.split()
         if program == "make":
             assert {word for word in rest if "=" not in word} <= targets, command
         else:
-            assert program in RUN, f"README.md:{block.line}: {command!r}: put `<!-- no-run: why -->` above"
+            assert program in RUN, f"{block}: {command!r}: put `<!-- no-run: why -->` above"
             assert_ran(run(["/bin/sh", "-c", command], folder))
 
 
 def test_whoever_is_not_run_says_why() -> None:
-    assert [f"README.md:{block.line}" for block in BLOCKS if block.no_run == ""] == []
+    assert [str(block) for block in BLOCKS if block.no_run == ""] == []
 
 
 def test_a_mark_counts_only_right_above_its_block() -> None:
