@@ -1,9 +1,10 @@
 """How many samples fell into which bucket, so that a copy of the counts costs next to nothing?
 
 The buckets are those of HDR histograms of 1 us to 1 h with 3 significant digits: every microsecond below 2,048, then
-1,024 buckets in each power of two.  Their counters lie in blocks, and blocks that nothing fell into are all the same
-one: a dense array takes 190 kB a series, and most of it is never used.  A copy shares the blocks, and whoever counts
-on copies a block before it changes it.  With the sum of each block a percentile is found in two short walks.
+1,024 buckets in each power of two.  The counters of a power of two are a block, and blocks that nothing fell into are
+all the same one: a dense array takes 190 kB a series, and most of it is never used.  A copy shares the blocks, and
+whoever counts on copies a block before it changes it.  The sums of short runs of counters are kept beside them, so that
+a percentile is found in two short walks.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import TypeAlias
 EXACT_BELOW_US = 2048  # 3 digits need 2048 steps in each power of two; below that every microsecond has its own
 _STEP_BITS = EXACT_BELOW_US.bit_length() - 1
 _HALF_BITS = _STEP_BITS - 1
-_BLOCK_BITS = 7  # about the square root of all: so many blocks are walked through, and so many counters of one
+_BLOCK_BITS = 10  # not less: Python's garbage collector looks at each block
 _BLOCK = 1 << _BLOCK_BITS
-_WITHIN = _BLOCK - 1
+_RUN_BITS = 7  # about the square root of all: so many sums are walked through, and so many counters
+_RUN = 1 << _RUN_BITS
+_RUNS_BITS = _BLOCK_BITS - _RUN_BITS
 _HIGHEST_US = 3_600_000_000
 
 Block: TypeAlias = "array[int]"
@@ -56,6 +59,7 @@ def highest_equivalent(value_us: int) -> int:
 
 
 _BLOCKS = (index_of(_HIGHEST_US) >> _BLOCK_BITS) + 1
+_RUNS = _BLOCKS << _RUNS_BITS
 _NOTHING: Block = array("Q", bytes(8 * _BLOCK))  # never written to
 
 
@@ -78,10 +82,14 @@ class BucketCounts:
 
     def used(self) -> Iterator[tuple[int, int]]:
         """The lowest value in microseconds and the count of each bucket that has one, in rising order."""
-        for number, block in enumerate(self._blocks):
-            if self._sums[number]:
-                first = number << _BLOCK_BITS
-                yield from ((lowest_of(first + place), count) for place, count in enumerate(block) if count)
+        for run, total in enumerate(self._sums):
+            if total:
+                first = run << _RUN_BITS
+                yield from ((lowest_of(first + place), count) for place, count in enumerate(self._run(run)) if count)
+
+    def _run(self, run: int) -> Block:
+        start = run << _RUN_BITS & _BLOCK - 1
+        return self._blocks[run >> _RUNS_BITS][start : start + _RUN]
 
     def at_ranks(self, ranks: Iterable[int]) -> list[int]:
         """The lowest values, in microseconds, of the buckets with these samples (1 is the smallest, `count` the last).
@@ -92,19 +100,18 @@ class BucketCounts:
         return [self._at_rank(rank, so_far) for rank in ranks]
 
     def _at_rank(self, rank: int, so_far: list[int]) -> int:
-        number = bisect_left(so_far, rank)
-        within = list(accumulate(self._blocks[number]))
-        place = bisect_left(within, rank - so_far[number] + self._sums[number])
-        return lowest_of((number << _BLOCK_BITS) + place)
+        run = bisect_left(so_far, rank)
+        place = bisect_left(list(accumulate(self._run(run))), rank - so_far[run] + self._sums[run])
+        return lowest_of((run << _RUN_BITS) + place)
 
     def at_most(self, values_us: Iterable[int]) -> list[int]:
         """How many samples lie in the bucket of each value or below it."""
         so_far = [0, *accumulate(self._sums)]
-        return [self._up_to(min(index_of(value), (_BLOCKS << _BLOCK_BITS) - 1), so_far) for value in values_us]
+        return [self._up_to(index_of(value), so_far) for value in values_us]
 
     def _up_to(self, index: int, so_far: list[int]) -> int:
-        number = index >> _BLOCK_BITS
-        return so_far[number] + sum(self._blocks[number][: (index & _WITHIN) + 1])
+        run = index >> _RUN_BITS
+        return so_far[run] + sum(self._run(run)[: (index & _RUN - 1) + 1])
 
     def highest_us(self) -> int:
         """The upper end of the last bucket that has a sample, in microseconds; 0 without any."""
@@ -123,19 +130,19 @@ class BucketCounts:
         return self._with(other, add, self.count + other.count)
 
     def _with(self, other: BucketCounts, operation: Callable[[int, int], int], count: int) -> BucketCounts:
-        blocks, sums = list(self._blocks), list(self._sums)
+        blocks = list(self._blocks)
         for number, theirs in enumerate(other._blocks):
             if theirs is _NOTHING:
                 continue
             if operation is sub and blocks[number] is theirs:  # nothing fell into it meanwhile
-                blocks[number], sums[number] = _NOTHING, 0
+                blocks[number] = _NOTHING
             else:
                 blocks[number] = array("Q", map(operation, blocks[number], theirs))
-                sums[number] = operation(sums[number], other._sums[number])
-        return BucketCounts(blocks, sums, count)
+        return BucketCounts(blocks, list(map(operation, self._sums, other._sums)), count)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} count={self.count} blocks={sum(map(bool, self._sums))}/{_BLOCKS}>"
+        used = sum(block is not _NOTHING for block in self._blocks)
+        return f"<{type(self).__name__} count={self.count} blocks={used}/{_BLOCKS}>"
 
 
 class GrowingCounts(BucketCounts):
@@ -147,7 +154,7 @@ class GrowingCounts(BucketCounts):
     _sums: list[int]
 
     def __init__(self) -> None:
-        super().__init__([_NOTHING] * _BLOCKS, [0] * _BLOCKS, 0)
+        super().__init__([_NOTHING] * _BLOCKS, [0] * _RUNS, 0)
         self._own: set[int] = set()  # the blocks that no copy shares
 
     def add(self, counts: Mapping[int, int]) -> None:
@@ -158,8 +165,8 @@ class GrowingCounts(BucketCounts):
             if number not in own:
                 blocks[number] = blocks[number][:]
                 own.add(number)
-            blocks[number][index & _WITHIN] += count
-            sums[number] += count
+            blocks[number][index & _BLOCK - 1] += count
+            sums[index >> _RUN_BITS] += count
         self.count += sum(counts.values())
 
     def copy(self) -> BucketCounts:

@@ -29,10 +29,10 @@ from synth_actors.snapshot import (
 )
 
 COLLECT_INTERVAL_S = 0.25
-FOLD_SLICE = 2000
+FOLD_SLICE = 1000
 """Samples folded in one turn: at most about 1 ms, when no two of them share a bucket."""
-FOLD_AT_ONCE = 4000
-"""Samples folded for one synchronous snapshot, which nobody else can be let in before: about 1 ms, at most 2."""
+FOLD_AT_ONCE = 1000
+"""Samples folded for one synchronous snapshot, before which nobody else can be let in: as much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
