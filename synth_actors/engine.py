@@ -109,7 +109,7 @@ class Engine:
     def metrics_now(self, *, histograms: bool = False) -> Snapshot:
         """The same at once, for exporters; with `histograms`, the series come with all their counts.
 
-        It must be called in the engine's trio run.  At most 4,000 samples are folded for it; of what came since the
+        It must be called in the engine's trio run.  At most 1,000 samples are folded for it; of what came since the
         last quarter of a second, durations beyond that are in a later one.
 
         Raises:
