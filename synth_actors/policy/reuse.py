@@ -73,7 +73,7 @@ class ReuseCurves:
         self.lookups = 0
 
     def record(self, key: bytes, now: float, *, joined: bool = False) -> None:
-        """One lookup at `now` (s, never earlier than before) of a digest of 8 to 64 bytes; 0.08 us if it is not in the sample.
+        """One lookup, at `now` in seconds (never earlier than before), of a key: a digest of 8 to 64 bytes.
 
         With `joined` it waits for an answer that an earlier lookup of the key has led to.  It is a hit in the caches
         where that one was a hit, for there it would not have had to wait; so at the present size it is none.
