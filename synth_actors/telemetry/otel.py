@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from synth_actors.errors import ConfigError
 from synth_actors.providers.base import Fault
@@ -45,9 +46,9 @@ class OpenTelemetryTracing:
     """Spans and metrics by the GenAI semantic conventions: `open_engine(..., tracing=OpenTelemetryTracing())`.
 
     Without a `tracer_provider` or a `meter_provider` the process's own are used.  With `capture_content` the spans of
-    calls hold prompts, answers and error messages; without, no text of either.  Make one for the process, not one for
-    each engine: instruments cannot be taken back.  Export in the background (`BatchSpanProcessor`): what a span
-    processor does when a span ends, it does in trio's thread.
+    calls hold prompts, answers and error messages; without, no text of either.  One may serve any number of engines.
+    Export in the background (`BatchSpanProcessor`): what a span processor does when a span ends, it does in trio's
+    thread.
 
     Raises:
         ConfigError: OpenTelemetry is not installed (on import), or `capture_content` is no bool.
@@ -61,9 +62,8 @@ class OpenTelemetryTracing:
     ) -> None:
         if not isinstance(capture_content, bool):
             raise ConfigError(f"OpenTelemetryTracing: capture_content={capture_content!r}: give True or False")
-        version = metadata.version("synth-actors")
-        self._tracer = trace.get_tracer(SCOPE, version, tracer_provider, schema_url=SCHEMA_URL)
-        self._meters = _Meters(metrics.get_meter(SCOPE, version, meter_provider, schema_url=SCHEMA_URL))
+        self._tracer = trace.get_tracer(SCOPE, _version(), tracer_provider, schema_url=SCHEMA_URL)
+        self._meters = _meters_of(metrics.get_meter_provider() if meter_provider is None else meter_provider)
         self._capture_content = capture_content
         self._figures = self._meters.figures
         self._is_given = tracer_provider is not None or meter_provider is not None
@@ -105,6 +105,21 @@ class _Meters:
         for figure in FIGURES:
             create: Callable[..., Any] = getattr(meter, f"create_observable_{figure.kind}")
             create(figure.name, [_observe(self.figures, figure)], unit=figure.unit, description=figure.description)
+
+
+_MADE: WeakKeyDictionary[metrics.MeterProvider, _Meters] = WeakKeyDictionary()
+
+
+def _meters_of(provider: metrics.MeterProvider) -> _Meters:
+    """Those of `provider`, made once: a second instrument of the same name would never be asked."""
+    made = _MADE.get(provider)
+    if made is None:
+        made = _MADE[provider] = _Meters(provider.get_meter(SCOPE, _version(), SCHEMA_URL))
+    return made
+
+
+def _version() -> str:
+    return metadata.version("synth-actors")
 
 
 def _durations(meter: metrics.Meter, what: str, description: str) -> metrics.Histogram:

@@ -217,6 +217,15 @@ async def test_engines_of_one_process_are_added_up_but_its_memory_is_not() -> No
         close()
 
 
+async def test_two_tracings_with_one_meter_provider_report_all_of_their_engines() -> None:
+    telemetry = Telemetry()
+    other = OpenTelemetryTracing(telemetry.provider, telemetry.meter_provider)
+    closers = [telemetry.tracing.opened(lambda: SNAPSHOT), other.opened(lambda: SNAPSHOT)]
+    assert telemetry.values("synth_actors.calls") == {(LOCAL,): 18}
+    for close in closers:
+        close()
+
+
 async def test_a_snapshot_that_fails_leaves_the_one_before_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     telemetry, snapshots = Telemetry(), iter([SNAPSHOT])
     close = telemetry.tracing.opened(lambda: next(snapshots))
