@@ -54,7 +54,7 @@ def cache_fills_memory(snapshot: Snapshot, limits: Thresholds) -> Finding | None
         prediction=predicted(
             "rss_bytes",
             float(memory.rss_bytes),
-            memory.rss_bytes - per_byte * (cache.accounted_bytes - wanted),
+            max(0.0, memory.rss_bytes - per_byte * (cache.accounted_bytes - wanted)),
             f"{per_byte:.3g} resident bytes come back for each of the cache; {lost:.1%} of the lookups would be hits"
             " no more",
         ),
@@ -69,6 +69,8 @@ def memory_is_not_reclaimable(snapshot: Snapshot, limits: Thresholds) -> Finding
     ours = max(snapshot.cache.accounted_bytes, memory.accounted_bytes)
     others = max(0, memory.rss_bytes - memory.rss_at_open_bytes - ours)
     setting = _larger_limit(snapshot, limits)
+    less = f"hold less in the program ({others / MIB:.0f} MiB came since opening beside the cache)"
+    helps = setting.then != setting.now
     return Finding(
         kind="memory",
         rule="memory_is_not_reclaimable",
@@ -76,8 +78,8 @@ def memory_is_not_reclaimable(snapshot: Snapshot, limits: Thresholds) -> Finding
         what=f"{_resident(snapshot)}, and the engine holds too little of it to help",
         evidence=_memory_figures(snapshot) | {"others_bytes": float(others)},
         cause="the program beside the engine fills it",
-        remedy=f"hold less in the program ({others / MIB:.0f} MiB came since opening beside the cache), or {setting}",
-        settings=(setting,),
+        remedy=f"{less}, or {setting}" if helps else less,
+        settings=(setting,) if helps else (),
         effort="high",
         prediction=_share_with(snapshot, setting),
     )
@@ -86,7 +88,7 @@ def memory_is_not_reclaimable(snapshot: Snapshot, limits: Thresholds) -> Finding
 def memory_slows_the_engine(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """Fewer calls run than may, because their memory would not fit."""
     router, memory, cap = snapshot.router, snapshot.memory, snapshot.router.concurrency_cap
-    if not 0 < cap < router.max_concurrency or router.backlog == 0:
+    if not 0 < cap < router.max_concurrency or router.backlog == 0 or not memory.limit_bytes:
         return None
     held = memory.rss_bytes - memory.rss_at_open_bytes
     held -= int(_resident_per_byte(snapshot, limits) * snapshot.cache.accounted_bytes)
@@ -95,6 +97,7 @@ def memory_slows_the_engine(snapshot: Snapshot, limits: Thresholds) -> Finding |
     wanted = int(max(memory.limit_bytes + missing, memory.rss_bytes / limits.memory_aim))
     setting = Setting(where="EngineConfig", name="memory_limit_bytes", now=memory.limit_bytes, then=wanted)
     fewer = Setting(where="EngineConfig", name="max_concurrency", now=router.max_concurrency, then=cap)
+    helps = wanted > memory.limit_bytes
     return Finding(
         kind="memory",
         rule="memory_slows_the_engine",
@@ -102,9 +105,9 @@ def memory_slows_the_engine(snapshot: Snapshot, limits: Thresholds) -> Finding |
         what=f"only {cap} of {router.max_concurrency} calls may run, to stay inside the memory limit",
         evidence=_memory_figures(snapshot) | {"concurrency_cap": float(cap), "bytes_per_call": per_call},
         cause=f"a call under way holds about {per_call / MIB:.1f} MiB",
-        remedy=f"{setting}; without more memory {fewer} does the same without ups and downs",
-        settings=(setting,),
-        prediction=_without_cap(snapshot),
+        remedy=f"{setting}; without more memory {fewer} does the same without ups and downs" if helps else str(fewer),
+        settings=(setting,) if helps else (fewer,),
+        prediction=_without_cap(snapshot) if helps else None,
     )
 
 

@@ -56,7 +56,10 @@ def _shorter_answers(snapshot: Snapshot, limits: Thresholds) -> tuple[int, float
     p99_s, call_s = snapshot.latency["response"].p99_s, snapshot.latency["service"].p99_s
     written, tpot, target_s = output_tokens_per_call(snapshot), snapshot.latency["tpot"], limits.response_p99_s[0]
     token_s = tpot.mean_s if tpot.count else call_s / max(1.0, written)
-    fewer = int(written - (p99_s - target_s) / token_s) if token_s > 0 else 0
+    too_much_s = p99_s - target_s
+    if token_s <= 0 or too_much_s > written * token_s:
+        return 0, p99_s
+    fewer = int(written - too_much_s / token_s)
     return (fewer, target_s) if 1 <= fewer < round(written) else (0, p99_s)
 
 
