@@ -78,6 +78,15 @@ Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where an earlier run stopped; what was answered is not asked again.")
 ]
 Fork = Annotated[bool, typer.Option("--fork", help="Set the journal of an earlier run aside and begin anew.")]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port", metavar="PORT", parser=_whole, help="Serve Prometheus at 127.0.0.1:PORT/metrics; 0: any free."
+    ),
+]
+Hlog = Annotated[
+    str | None, typer.Option("--hlog", metavar="FILE", help="Write durations into an HDR interval log, each second.")
+]
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file.")]
 JOB_FILE = Path("job.toml")
 Config = Annotated[
@@ -229,9 +238,12 @@ def generate(
     resume: Resume = False,
     fork: Fork = False,
     config: Config = None,
+    metrics_port: MetricsPort = None,
+    hlog: Hlog = None,
 ) -> int:
     """Make COUNT rows."""
     try:
+        from synth_actors.cli.exports import Exports
         from synth_actors.cli.generate import Flags, make_rows
         from synth_actors.datasets.jobs.beginning import Wish
     except KeyboardInterrupt:
@@ -251,6 +263,7 @@ def generate(
         cache=cache_file,
         wish=Wish(resume=resume, overwrite=overwrite, fork=fork),
         config=config,
+        exports=Exports(metrics_port=metrics_port, hlog=hlog),
     )
     return make_rows(given, dry_run=dry_run)
 
@@ -262,14 +275,18 @@ def run(
     overwrite: Overwrite = False,
     fork: Fork = False,
     dry_run: DryRun = False,
+    metrics_port: MetricsPort = None,
+    hlog: Hlog = None,
 ) -> int:
     """Run a job."""
     try:
+        from synth_actors.cli.exports import Exports
         from synth_actors.cli.job import run_file
         from synth_actors.datasets.jobs.beginning import Wish
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
-    return run_file(job, Wish(resume=resume, overwrite=overwrite, fork=fork), dry_run=dry_run)
+    exports = Exports(metrics_port=metrics_port, hlog=hlog)
+    return run_file(job, Wish(resume=resume, overwrite=overwrite, fork=fork), exports, dry_run=dry_run)
 
 
 @app.command(help=STATUS_HELP)

@@ -10,6 +10,7 @@ import trio
 import typer
 
 from synth_actors.cli.dry_run import missing_keys, plan_text
+from synth_actors.cli.exports import Exports
 from synth_actors.cli.progress import display_for
 from synth_actors.cli.remedies import in_words_of_a_file
 from synth_actors.cli.run import Ending, run
@@ -24,18 +25,19 @@ from synth_actors.engine import open_engine
 from synth_actors.errors import ConfigError, SynthActorsError
 
 
-def run_and_tell(prepared: Prepared, wish: Wish) -> int:
+def run_and_tell(prepared: Prepared, wish: Wish, exports: Exports) -> int:
     """Run a job; the exit status.
 
     Raises:
         ConfigError: something is wrong with the input; nothing was sent and no file is left behind.
     """
+    exports.check(prepared)
     _check_for_local(prepared)
     for endpoint in prepared.endpoints:
         check_access(endpoint)  # a missing key is said before the client library takes seconds to import
     _collect_seldom()
     display = display_for(rows_on_stdout=prepared.output is None, budget_usd=prepared.config.budget_usd)
-    ending = run(prepared, wish, display)
+    ending = run(prepared, wish, display, exports)
     if isinstance(ending.stopped_by, BrokenPipeError):
         raise ending.stopped_by
     if ending.error is not None:
@@ -67,8 +69,9 @@ def _check_for_local(prepared: Prepared) -> None:
         raise ConfigError(f"{prepared.label}: {exc}") from None
 
 
-def show_plan(prepared: Prepared, wish: Wish) -> int:
-    """Show what would be asked and what it might cost; make no call and no file."""
+def show_plan(prepared: Prepared, wish: Wish, exports: Exports) -> int:
+    """Show what would be asked and what it might cost; make no call and no file, and open no port."""
+    exports.check(prepared)
     _check_for_local(prepared)
     notes, usable = missing_keys(prepared.endpoints)
     notes += _about_earlier_runs(prepared, wish)

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from synth_actors.cli import settings as limits
 from synth_actors.cli.ending import run_and_tell, show_plan
+from synth_actors.cli.exports import Exports
 from synth_actors.cli.settings import load_settings
 from synth_actors.datasets.jobs.beginning import Wish
 from synth_actors.datasets.jobs.job import DedupSpec, JobSpec, LimitsSpec, usual_concurrency
@@ -46,6 +47,7 @@ class Flags:
     cache: str | None = None
     wish: Wish = field(default_factory=Wish)
     config: Path | None = None
+    exports: Exports = field(default_factory=Exports)
 
 
 def make_rows(flags: Flags, *, dry_run: bool) -> int:
@@ -62,8 +64,8 @@ def make_rows(flags: Flags, *, dry_run: bool) -> int:
     with _journal(flags) as journal:
         prepared = _prepared(flags, schema, journal)
         if dry_run:
-            return show_plan(prepared, flags.wish)
-        return run_and_tell(prepared, flags.wish)
+            return show_plan(prepared, flags.wish, flags.exports)
+        return run_and_tell(prepared, flags.wish, flags.exports)
 
 
 def _check(flags: Flags) -> None:

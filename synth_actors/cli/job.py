@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from synth_actors.cli.ending import run_and_tell, show_plan
+from synth_actors.cli.exports import FLAGS, Exports
 from synth_actors.cli.remedies import in_words_of_a_file
 from synth_actors.cli.summary import cost_text, uncertain_lines
 from synth_actors.datasets.jobs.beginning import Wish, exported_files, is_intact
@@ -21,7 +22,7 @@ from synth_actors.errors import ConfigError
 from synth_actors.storage.files import is_in_use
 
 
-def run_file(path: Path, wish: Wish, *, dry_run: bool) -> int:
+def run_file(path: Path, wish: Wish, exports: Exports, *, dry_run: bool) -> int:
     """Run the job in a file, or show what would be run; the exit status.
 
     Raises:
@@ -29,10 +30,11 @@ def run_file(path: Path, wish: Wish, *, dry_run: bool) -> int:
     """
     try:
         prepared = prepare(path)
-        return show_plan(prepared, wish) if dry_run else run_and_tell(prepared, wish)
+        return show_plan(prepared, wish, exports) if dry_run else run_and_tell(prepared, wish, exports)
     except ConfigError as exc:
         said = in_words_of_a_file(str(exc))
-        raise ConfigError(said if said.startswith(f"{path}: ") else f"{path}: {said}") from exc
+        of_file = not said.startswith((f"{path}: ", *FLAGS))
+        raise ConfigError(f"{path}: {said}" if of_file else said) from exc
 
 
 def write_template(path: Path) -> None:

@@ -10,9 +10,12 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
+from synth_actors.cli.exports import Exporting, Exports, exporting
+from synth_actors.cli.metrics_port import metrics_page
 from synth_actors.cli.progress import Display
 from synth_actors.cli.trouble import Watch
 from synth_actors.datasets.jobs.beginning import Wish
@@ -62,40 +65,47 @@ class Ending:
         return self.error if self.result is None else self.result.error
 
 
-def run(prepared: Prepared, wish: Wish, display: Display) -> Ending:
-    """Make the rows and the output."""
+def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> Ending:
+    """Make the rows and the output.
+
+    Raises:
+        ConfigError: the port of `exports` cannot be used; nothing was opened.
+    """
     ending = Ending(prepared.making.plan.job.count)
     started_at = time.monotonic()
     try:
-        trio.run(_watched, prepared, wish, display, ending)
+        with metrics_page(exports.metrics_port) as page:
+            export = partial(exporting, exports=exports, page=page)
+            trio.run(_watched, prepared, wish, display, ending, export)
     finally:
         display.close()
     ending.elapsed_s = time.monotonic() - started_at
     return ending
 
 
-async def _watched(prepared: Prepared, wish: Wish, display: Display, ending: Ending) -> None:
+async def _watched(prepared: Prepared, wish: Wish, display: Display, ending: Ending, export: Exporting) -> None:
     """Errors end as values here, so that the nursery wraps none of them."""
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_at_signals, prepared, display, ending)
         with ending.scope:
             try:
-                await _in_job(prepared, wish, display, ending, nursery)
+                async with open_prepared(prepared, wish) as job:
+                    ending.job = job
+                    _begin(job, display, ending)
+                    async with export(job.engine):
+                        nursery.start_soon(_show, display, ending)
+                        nursery.start_soon(_look, prepared, display, ending)
+                        await job.finish()
             except (SynthActorsError, OSError) as exc:
                 ending.error = exc
         nursery.cancel_scope.cancel()
 
 
-async def _in_job(prepared: Prepared, wish: Wish, display: Display, ending: Ending, nursery: trio.Nursery) -> None:
-    async with open_prepared(prepared, wish) as job:
-        ending.job = job
-        for note in job.notes:
-            display.say(note)
-        if ending.signal is not None:
-            job.drain()
-        nursery.start_soon(_show, display, ending)
-        nursery.start_soon(_look, prepared, display, ending)
-        await job.finish()
+def _begin(job: Job, display: Display, ending: Ending) -> None:
+    for note in job.notes:
+        display.say(note)
+    if ending.signal is not None:
+        job.drain()
 
 
 async def _stop_at_signals(

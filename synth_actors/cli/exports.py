@@ -1,0 +1,69 @@
+"""Where do the figures of a run go while it runs, beside the lines of progress?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth_actors.cli.metrics_port import MetricsPage, check_port
+from synth_actors.datasets.jobs.export import manifest_of
+from synth_actors.datasets.jobs.prepared import Prepared
+from synth_actors.datasets.outputs.sinks import partial_of
+from synth_actors.engine import Engine
+from synth_actors.errors import ConfigError
+
+FLAGS = ("--metrics-port", "--hlog")
+"""What a complaint about them begins with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exports:
+    """What was typed after `FLAGS`."""
+
+    metrics_port: int | None = None
+    hlog: str | None = None
+
+    def check(self, prepared: Prepared) -> None:
+        """Raises `ConfigError` for what is wrong with them in this run."""
+        check_port(self.metrics_port)
+        if self.hlog is None:
+            return
+        if not prepared.config.metrics:
+            raise ConfigError(f"--hlog {self.hlog}: metrics = false records no durations; leave out one of the two")
+        log = Path(self.hlog).absolute()
+        if any(log.is_relative_to(path.absolute()) for path in _files_of(prepared)):
+            raise ConfigError(f"--hlog {self.hlog}: is a file of this run itself; name another, such as run.hlog")
+
+
+def _files_of(prepared: Prepared) -> Iterator[Path]:
+    """What a run writes; what lies in a folder that it writes counts, too."""
+    yield prepared.journal
+    if prepared.output is not None:
+        yield from (prepared.output, partial_of(prepared.output), manifest_of(prepared.output))
+    if prepared.config.cache.path is not None:
+        yield Path(prepared.config.cache.path)
+
+
+Exporting = Callable[[Engine | None], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def exporting(engine: Engine | None, *, exports: Exports, page: MetricsPage | None) -> AsyncIterator[None]:
+    """Export the figures of `engine` while the block runs; None: nothing is asked for, so there are none.
+
+    Raises:
+        ConfigError: the file cannot be written, or is no interval log.
+    """
+    async with AsyncExitStack() as stack:
+        if engine is not None and page is not None:
+            page.show(engine)
+        if engine is not None and exports.hlog is not None:
+            from synth_actors.telemetry.hlog import log_intervals
+
+            try:
+                await stack.enter_async_context(log_intervals(engine, exports.hlog))
+            except ConfigError as exc:
+                raise ConfigError(f"--{exc}") from exc
+        yield
