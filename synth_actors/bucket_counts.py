@@ -110,8 +110,9 @@ class BucketCounts:
         return [self._up_to(index_of(value), so_far) for value in values_us]
 
     def _up_to(self, index: int, so_far: list[int]) -> int:
-        run = index >> _RUN_BITS
-        return so_far[run] + sum(self._run(run)[: (index & _RUN - 1) + 1])
+        within, run = index & _BLOCK - 1, index >> _RUN_BITS
+        start = within & -_RUN
+        return so_far[run] + sum(self._blocks[run >> _RUNS_BITS][start : within + 1])
 
     def highest_us(self) -> int:
         """The upper end of the last bucket that has a sample, in microseconds; 0 without any."""

@@ -9,6 +9,7 @@ from benchmarks.suites.datasets import datasets
 from benchmarks.suites.engine import engine
 from benchmarks.suites.eviction import eviction
 from benchmarks.suites.goodput import goodput
+from benchmarks.suites.metrics import metrics
 from benchmarks.suites.reclaim import reclaim
 from benchmarks.suites.upstreams import upstreams
 
@@ -17,6 +18,7 @@ SUITES: Final[dict[str, Suite]] = {
     "engine": engine,
     "eviction": eviction,
     "goodput": goodput,
+    "metrics": metrics,
     "reclaim": reclaim,
     "upstreams": upstreams,
 }

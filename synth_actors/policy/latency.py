@@ -93,12 +93,13 @@ class Latencies:
         self._series: dict[SeriesKey, LatencySeries] = {}
 
     def add(self, key: SeriesKey, samples: Sequence[float]) -> None:
-        """Add samples of one series."""
+        """Add samples of one series, and work out its percentiles: `series` has nothing left to do."""
         tally = Tally(samples)
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = LatencySeries()
         series.add(tally)
+        series.summary()
         if key.outcome in SUCCEEDED:
             self._totals[key.name].add(tally)
 
