@@ -6,6 +6,10 @@ Here the engine is played by the test; `test_otel_engine.py` has the real one.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +18,13 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 from synth_actors import ConfigError, Request, Response, Usage
+from synth_actors.messages import Ended
 from synth_actors.providers.base import Fault
+from synth_actors.request_log import FIELDS
 from synth_actors.telemetry.otel import OpenTelemetryTracing
 from synth_actors.telemetry.otel_attributes import DURATION_BUCKETS_S, FINISH_REASONS, TOKEN_BUCKETS
-from synth_actors.tracing import AttemptEnd, AttemptStart, Destination, GuardedTracing, MeteredTracing, RequestTrace
+from synth_actors.telemetry.otel_figures import FIGURES
+from synth_actors.tracing import AttemptEnd, AttemptStart, Destination, RequestTrace
 from synth_actors.types import Answer, Timings
 from tests.telemetry.otel_spans import Telemetry, attributes, children, parent_id, span_id
 
@@ -294,87 +301,35 @@ def test_capture_content_is_a_bool() -> None:
         OpenTelemetryTracing(capture_content="yes")  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------------------------------------------------ guarded
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "opentelemetry.md"
 
 
-class Broken:
-    """A tracing whose parts raise wherever they are told something, once `at` is reached."""
-
-    def __init__(self, at: str) -> None:
-        self.at = at
-
-    def _told(self, what: str) -> Any:
-        if self.at in (what, "everything"):
-            raise ZeroDivisionError(what)
-        return self
-
-    def opened(self, take: Any) -> Any:
-        self._told("opened")
-        return lambda: self._told("closed")
-
-    def request(self, request: Request, *, number: int, streamed: bool) -> Any:
-        return self._told("request")
-
-    def joined(self, leader: RequestTrace) -> None:
-        assert isinstance(leader, Broken)
-        self._told("joined")
-
-    def fetch_began(self) -> None:
-        self._told("fetch_began")
-
-    def fetch_ended(self, *, found: bool) -> None:
-        self._told("fetch_ended")
-
-    def queue_began(self) -> None:
-        self._told("queue_began")
-
-    def queue_ended(self, endpoint: str | None) -> None:
-        self._told("queue_ended")
-
-    def attempt_began(self, start: AttemptStart) -> Any:
-        return self._told("attempt_began")
-
-    def chunk(self, at_s: float) -> None:
-        self._told("chunk")
-
-    def ended(self, end: Any) -> None:
-        self._told("ended")
+def test_the_page_names_every_attribute_figure_field_and_fault() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    telemetry = Telemetry()
+    request = begin(telemetry, namespace="n")
+    request.fetch_began()
+    request.fetch_ended(found=True)
+    request.queue_began()
+    request.queue_ended("main")
+    call = request.attempt_began(start())
+    assert call is not None
+    call.ended(end())
+    request.ended(response())
+    ours = {name for span in telemetry.spans for name in attributes(span) if name.startswith("synth_actors.")}
+    figures = {f"`{figure.name}` | {figure.unit}" for figure in FIGURES}
+    faults = {fault.value for fault in Fault} | {ended.value for ended in Ended}
+    missing = [name for name in ours | figures | faults | set(FIELDS) if name not in page]
+    assert missing == []
 
 
-STEPS = "opened request joined fetch_began fetch_ended queue_began queue_ended attempt_began chunk ended closed".split()
+def test_without_the_extra_its_import_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry", None)
+    monkeypatch.delitem(sys.modules, "synth_actors.telemetry.otel")
+    with pytest.raises(ConfigError, match=r"pip install 'synth-actors\[otel\]'"):
+        import_module("synth_actors.telemetry.otel")
 
 
-@pytest.mark.parametrize("at", STEPS)
-def test_what_a_tracing_raises_reaches_nobody_and_is_logged_once(at: str, caplog: pytest.LogCaptureFixture) -> None:
-    guarded = GuardedTracing(Broken(at))
-    close = guarded.opened(lambda: pytest.fail("nobody asked"))
-    for number in (1, 2):
-        request = guarded.request(Request(prompt="x"), number=number, streamed=False)
-        if request is None:
-            assert at == "request"
-            continue
-        request.joined(request)
-        request.fetch_began()
-        request.fetch_ended(found=True)
-        request.queue_began()
-        request.queue_ended("main")
-        if (call := request.attempt_began(start())) is not None:
-            call.chunk(1.0)
-            call.ended(end())
-        request.ended(None)
-    close()
-    assert guarded.problems >= 1
-    assert len(caplog.records) == 1
-    assert "Broken raised" in caplog.text
-
-
-def test_a_tracing_that_wants_no_figures_gets_none() -> None:
-    class Plain:
-        def request(self, request: Request, *, number: int, streamed: bool) -> None:
-            return None
-
-    guarded = GuardedTracing(Plain())
-    assert not isinstance(Plain(), MeteredTracing)
-    guarded.opened(lambda: pytest.fail("nobody asked"))()
-    assert guarded.request(Request(prompt="x"), number=1, streamed=False) is None
-    assert guarded.problems == 0
+def test_an_engine_without_tracing_does_not_import_opentelemetry() -> None:
+    program = "import sys, synth_actors.engine; sys.exit('opentelemetry' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=PAGE.parents[2]).returncode == 0
