@@ -105,6 +105,15 @@ class Miniatures:
             self._rewrite_log()
         return record
 
+    def not_kept(self, key: bytes) -> None:
+        """The value that the last lookup led to is in no cache after all: drop it where that lookup stored it."""
+        record = self.keys.get(key)
+        if record is not None:
+            stored_then = record.mask & ~record.answered
+            for stored in list(record.stores()):
+                if gone := stored.bits & stored_then:
+                    self._drop(stored, gone)
+
     def caches_of(self, mask: int) -> tuple[Cache, ...]:
         """The caches whose bits are set."""
         caches = self._by_mask.get(mask)

@@ -46,7 +46,8 @@ class ReuseCurves:
     """Hit rates at sizes from `max_entries` / 16 to 32 times as many, and at `ttl_s` / 4 to 10 times as long, or none.
 
     They are shares of all lookups recorded so far, the first of each key included.  With `rate` 1.0 they are exactly
-    what LRU caches would have had, if every value is stored at once.  Takes at most about 1.6 MB.
+    what LRU caches would have had, if a value is stored when it is asked for: its time to live, which a hit does not
+    prolong, begins by the duration of the call too early.  Takes at most about 1.6 MB.
     """
 
     def __init__(self, *, max_entries: int, ttl_s: float | None, sampled_at_most: int = 4096) -> None:
@@ -91,6 +92,14 @@ class ReuseCurves:
         record.asked += 1
         if self.lookups >= self._review_at or len(self._records) > self._sampled_at_most:
             self._review()
+
+    def not_kept(self, key: bytes) -> None:
+        """What the last lookup of `key` led to was not kept: the call failed, or its answer is not worth keeping.
+
+        So caches that did not have it still do not.  What they dropped to make room for it stays lost.
+        """
+        if key < self._threshold or key in self._records:
+            self._caches.not_kept(key)
 
     @property
     def sampled_keys(self) -> int:

@@ -193,6 +193,27 @@ def test_who_waits_with_nobody_known_leads_itself() -> None:
     assert curves.hit_rate_at(1) == 0.5
 
 
+def test_what_was_not_kept_is_no_hit_the_next_time() -> None:
+    curves = ReuseCurves(max_entries=16, ttl_s=None)
+    for _ in range(4):
+        curves.record(key(1), 0.0)
+        curves.not_kept(key(1))
+    assert curves.hit_rate_at(16) == 0.0
+    curves.record(key(1), 0.0)
+    curves.record(key(1), 0.0)
+    assert curves.hit_rate_at(16) == 1 / 6
+    curves.not_kept(key(2))  # nobody knows it
+
+
+def test_what_was_not_kept_stays_where_it_was_before() -> None:
+    curves = ReuseCurves(max_entries=1, ttl_s=None)
+    for number in (1, 2, 1):  # the third would not have been a call with two entries
+        curves.record(key(number), 0.0)
+    curves.not_kept(key(1))
+    curves.record(key(1), 0.0)
+    assert [(point.max_entries, point.hit_rate) for point in curves.size_curve()] == [(1, 0.0), (2, 0.5)]
+
+
 def test_after_a_long_silence_nothing_is_served_although_not_all_is_dropped_at_once() -> None:
     keys = 1500
     trace: Trace = [(number, 0.0) for number in range(keys)] + [(number, 1e6) for number in range(keys)]
@@ -340,7 +361,11 @@ def test_memory_is_bounded_whatever_is_looked_up(max_entries: int, ttl_s: float 
 
 
 def test_the_places_taken_are_those_of_the_keys_that_are_there() -> None:
-    curves = curves_of(workload("phases", 12_000, 3_000), max_entries=300, ttl_s=900.0, sampled_at_most=256)
+    curves = ReuseCurves(max_entries=300, ttl_s=900.0, sampled_at_most=256)
+    for number, now in workload("phases", 12_000, 3_000):
+        curves.record(key(number), now)
+        if number % 10 == 0:
+            curves.not_kept(key(number))
     assert curves.rate < 1.0
     heaviest = max(record.weight for record in curves._records.values())
     for cache in curves._caches.caches:
