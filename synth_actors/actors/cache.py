@@ -146,9 +146,10 @@ class CacheActor(Decider[CacheMessage]):
 
     def on_stop(self, unread: list[CacheMessage], cause: BaseException | None) -> None:
         """Everybody who still waits is told that the engine has closed; what was kept goes back to the system."""
+        for route in self._under_way:
+            if route.trace is not None:
+                route.trace.fetch_ended(found=False)
         for flight in self._flights.flights():
-            if (trace := flight.payload.trace) is not None:
-                trace.fetch_ended(found=False)
             payer = payer_of(flight)
             for lookup in flight.waiters:
                 if not lookup.reply.answered:
