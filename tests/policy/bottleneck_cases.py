@@ -308,13 +308,13 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "a ttl that would gain just too little": with_cache(
         SHORT_TTL, curves=replace(TTLS, ttl=(until(60.0, 0.6), until(120.0, 0.649)))
     ),
-    "expiries that nobody asks for": with_cache(SHORT_TTL, stale=0),
+    "a ttl that nothing has outlived": with_cache(SHORT_TTL, stale=0, expired=0),
     "stale entries that something other than a ttl made so": with_cache(SHORT_TTL, ttl_s=None),
     "few that differ in formatting": with_cache(
         OTHERWISE_FORMATTED, curves=CurvesSnapshot(format_checked=1000, format_repeats=49)
     ),
     "formatting that was hardly compared": with_cache(
-        OTHERWISE_FORMATTED, curves=CurvesSnapshot(format_checked=199, format_repeats=100)
+        OTHERWISE_FORMATTED, curves=CurvesSnapshot(format_checked=19, format_repeats=10)
     ),
     "formatting that is looked past already": with_cache(OTHERWISE_FORMATTED, normalise_prompts=True),
     "a burst now and then": with_router(MUCH_OF_THE_TIME, backlog_s=900.0, saturated_s=19.0),

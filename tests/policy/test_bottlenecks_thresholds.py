@@ -107,7 +107,8 @@ def larger_gains(gain: float) -> Snapshot:
 
 
 def longer_gains(gain: float) -> Snapshot:
-    return with_cache(SHORT_TTL, curves=replace(TTLS, ttl=(until(60.0, 0.0), until(120.0, gain))))
+    curves = replace(TTLS, ttl=(until(60.0, 0.0), until(120.0, gain)))
+    return with_cache(SHORT_TTL, hits=0, misses=10_000, curves=curves)
 
 
 def formatted(share: float) -> Snapshot:

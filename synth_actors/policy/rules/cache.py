@@ -7,7 +7,8 @@ switched off has no finding: whether requests repeat is not known then.
 
 from __future__ import annotations
 
-from math import ceil, inf
+from itertools import pairwise
+from math import ceil, inf, log
 
 from synth_actors.findings import Finding, Prediction, Setting, predicted, remedy_of
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
@@ -27,7 +28,7 @@ def cache_is_too_small(snapshot: Snapshot, limits: Thresholds) -> Finding | None
     point = _flattened(cache, held, _entries_that_fit(snapshot, limits), limits)
     if point is None:
         return None
-    gain = point.hit_rate - hit_rate_at(cache, held)
+    gain = _gain(cache, here=hit_rate_at(cache, held), then=point.hit_rate)
     severity = severity_of(gain, limits.hit_rate_gain)
     settings = _larger(cache, held, point.max_entries, limits)
     if severity is None or not settings:
@@ -47,15 +48,17 @@ def cache_is_too_small(snapshot: Snapshot, limits: Thresholds) -> Finding | None
 
 
 def entries_expire_too_soon(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
-    """Lookups find what they want, too old, and with a longer life more of them would be hits."""
+    """What is asked for again has expired, and with a longer life more lookups would be hits."""
     cache, now_s = snapshot.cache, snapshot.cache.ttl_s
-    if now_s is None or not cache.stale or not _is_known(cache, limits) or not cache.curves.ttl:
+    has_expired = cache.stale + cache.expired > 0
+    if now_s is None or not has_expired or not _is_known(cache, limits) or not cache.curves.ttl:
         return None
     points = sorted((_ttl_s(point), point.hit_rate) for point in cache.curves.ttl)
     here = max((rate for ttl_s, rate in points if ttl_s <= now_s), default=0.0)
     best = max(rate for _ttl_s, rate in points)
     wanted_s, rate = next(row for row in points if row[1] >= best - limits.flat_share)
-    severity = severity_of(rate - here, limits.hit_rate_gain)
+    gain = _gain(cache, here=here, then=rate)
+    severity = severity_of(gain, limits.hit_rate_gain)
     if severity is None or wanted_s <= now_s:
         return None
     then = None if wanted_s == inf else wanted_s
@@ -64,13 +67,13 @@ def entries_expire_too_soon(snapshot: Snapshot, limits: Thresholds) -> Finding |
         kind="cache",
         rule="entries_expire_too_soon",
         severity=severity,
-        what=f"{cache.stale} of {_lookups(cache)} lookups found an entry that had expired",
-        evidence=_figures(cache) | {"stale": float(cache.stale), "ttl_s": now_s},
-        cause=f"what is asked for again is often more than {now_s:g} s old; a longer life is right if such answers"
-        " still are",
+        what=f"entries expire after {now_s:g} s, and {gain:.0%} of {_lookups(cache)} lookups asked again for one that"
+        " had",
+        evidence=_figures(cache) | {"expired": float(cache.expired), "stale": float(cache.stale), "ttl_s": now_s},
+        cause="what is asked for again is older than that; a longer life is right where such answers still are",
         remedy=remedy_of(setting),
         settings=(setting,),
-        prediction=_hits(cache, rate - here, "the same lookups, replayed with that time to live, at the present size"),
+        prediction=_hits(cache, gain, "the same lookups, replayed with that time to live, at the present size"),
     )
 
 
@@ -81,7 +84,7 @@ def prompts_differ_in_formatting(snapshot: Snapshot, limits: Thresholds) -> Find
     severity = severity_of(share, limits.format_share)
     if severity is None or cache.normalise_prompts or not cache.enabled:
         return None
-    if curves.format_checked < limits.fewest_lookups:
+    if _lookups(cache) < limits.fewest_lookups or curves.format_checked < limits.fewest_requests:
         return None
     gain = share * cache.misses / max(1, _lookups(cache))
     setting = Setting(where="CacheConfig", name="normalise_prompts", now=False, then=True)
@@ -101,13 +104,19 @@ def prompts_differ_in_formatting(snapshot: Snapshot, limits: Thresholds) -> Find
 
 
 def hit_rate_at(cache: CacheSnapshot, entries: float) -> float:
-    """The curve at so many entries, straight between its points; at its ends, what stands there."""
+    """The curve at so many entries: between its points by the logarithm of the size, below them in proportion to it.
+
+    Above the largest point it is what stands there; without a curve it is the hit rate so far.
+    """
     points = sorted((point.max_entries, point.hit_rate) for point in cache.curves.size)
     if not points:
         return cache.hit_rate
-    for (low, at_low), (high, at_high) in zip([(0, 0.0), *points], points, strict=False):
+    smallest, at_smallest = points[0]
+    if entries <= smallest:
+        return at_smallest * max(0.0, entries) / smallest
+    for (low, at_low), (high, at_high) in pairwise(points):
         if entries <= high:
-            return at_low + (at_high - at_low) * (entries - low) / max(1, high - low)
+            return at_low + (at_high - at_low) * log(entries / low) / log(high / low) if high > low else at_high
     return points[-1][1]
 
 
@@ -160,6 +169,16 @@ def _larger(cache: CacheSnapshot, held: int, wanted: int, limits: Thresholds) ->
     if needed > cache.max_bytes:
         settings.append(Setting(where="CacheConfig", name="max_bytes", now=cache.max_bytes, then=needed))
     return tuple(settings)
+
+
+def _gain(cache: CacheSnapshot, *, here: float, then: float) -> float:
+    """The share of all lookups that would be hits as well, when the curve goes from `here` to `then`.
+
+    The curve is of the lookups that may be answered by the cache, and of memory alone: what was a hit beyond it, thanks
+    to the file, to another policy or to entries that are smaller than usual, is one already.
+    """
+    recorded = cache.curves.lookups
+    return (then - max(here, cache.hits / max(1, recorded))) * min(1.0, recorded / max(1, _lookups(cache)))
 
 
 def _hits(cache: CacheSnapshot, gain: float, basis: str) -> Prediction:

@@ -210,7 +210,7 @@ def _reserved_dollars(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """The rest of the budget holds fewer reservations than there are places."""
     router, spent_usd = snapshot.router, snapshot.counters.cost_usd
     endpoint = max(router.endpoints.values(), key=lambda e: e.successes, default=None)
-    if router.budget_usd is None or spent_usd is None or endpoint is None or mean_backlog(snapshot) <= 0:
+    if router.budget_usd is None or spent_usd is None or endpoint is None or not router.backlog:
         return None
     found = _oversized(endpoint, limits)
     reserved_usd = _reservation_usd(endpoint)

@@ -31,7 +31,7 @@ def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
         kind="latency",
         rule="calls_are_slow",
         severity=severity,
-        what=f"p99 of responses is {response.p99_s:.3g} s, mostly the calls themselves (p99 {service.p99_s:.3g} s)",
+        what=f"p99 of responses is {response.p99_s:.3g} s, and that of the calls themselves {service.p99_s:.3g} s",
         evidence={
             "response_p99_s": response.p99_s,
             "service_p99_s": service.p99_s,
@@ -41,7 +41,7 @@ def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
             "connecting_share": connecting_share(snapshot),
             "output_tokens_per_call": written,
         },
-        cause=f"the model takes that long for {written:.0f} tokens an answer; neither waiting nor connecting does",
+        cause=f"the model takes its time for {written:.0f} tokens an answer, more than waiting and connecting do",
         remedy=remedy,
         effort="medium",
         prediction=prediction,
