@@ -147,6 +147,7 @@ async def test_what_is_scraped_is_what_the_snapshot_says(autojump_clock: Any) ->
     assert value_of(samples, "cache_lookups_total", result="hit") == 1
     assert value_of(samples, "cache_lookups_total", result="miss") == 4
     assert value_of(samples, "cost_usd_total") == now.counters.cost_usd == 4.0
+    assert value_of(samples, "budget_usd") == 20.0
     assert value_of(samples, "tokens_total", kind="output") == now.counters.output_tokens == 20
     assert value_of(samples, "memory_state", state="ok") == 1
     assert value_of(samples, "memory_state", state="slowed") == 0
