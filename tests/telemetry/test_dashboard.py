@@ -68,10 +68,10 @@ async def scrape_of_everything(folder: Path) -> str:
     registry = CollectorRegistry()
     async with open_engine(endpoints, config) as engine:
         registry.register(collector(engine))
-        await engine.metrics()  # mailboxes keep how long messages wait once somebody has asked
         for number in range(3):
             await engine.generate(f"p{number}", max_tokens=9)
         await engine.generate("p0", max_tokens=9)
+        await engine.metrics()  # from now on the mailboxes that there are keep how long messages wait
         await engine.generate_batch([f"at once {number}" for number in range(9)], max_tokens=9)
         async with engine.stream("streamed", max_tokens=9, endpoints=("first",)) as stream:
             await stream.response()
