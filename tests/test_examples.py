@@ -2,7 +2,8 @@
 
 Every `examples/*.py`, every python block of `PAGES` (a whole program), and in their console blocks every line
 `$ synth-actors ...` or `$ python ...`.  `$ make TARGET` must name a target.  What cannot run here is preceded by a line
-`<!-- no-run: the reason -->`.
+`<!-- no-run: the reason -->`.  A block of text behind `<!-- from: examples/NAME.py -->`, or behind
+`<!-- from: the program above -->`, is a part of what that program prints.
 """
 
 from __future__ import annotations
@@ -25,18 +26,24 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 RUN = ("synth-actors", "python")
 MARK = re.compile(r"<!--\s*no-run\s*(?::\s*(?P<reason>.*?)\s*)?-->")
+ABOVE = "the program above"
+FROM = re.compile(rf"<!-- from: (?P<program>examples/\w+\.py|{ABOVE}) -->")
 PATIENCE_S = 120.0  # a hang becomes a failure; nothing here takes more than a few seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One fenced block: `line` is where it begins, `no_run` the reason not to run it (None: run it)."""
+    """One fenced block: `line` is where it begins, `no_run` the reason not to run it (None: run it).
+
+    `source` is the program that has printed it (a path, or its text), None where it is not said.
+    """
 
     page: str
     language: str
     line: int
     text: str
     no_run: str | None
+    source: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
@@ -57,7 +64,10 @@ def blocks_of(page: str, name: str = "README.md") -> list[Block]:
             mark = MARK.fullmatch(before)
             reason = (mark["reason"] or "") if mark else None
             text = "\n".join(inside) + "\n"
-            found.append(Block(page=name, language=fence[2], line=number, text=text, no_run=reason))
+            source = made["program"] if (made := FROM.fullmatch(before)) else None
+            if source == ABOVE:
+                source = next(block.text for block in reversed(found) if block.language == "python")
+            found.append(Block(page=name, language=fence[2], line=number, text=text, no_run=reason, source=source))
             before = ""
         elif line.strip():
             before = line.strip()
@@ -136,6 +146,22 @@ def test_a_console_session_of_a_page_runs(block: Block, folder: Path) -> None:
             assert_ran(run(["/bin/sh", "-c", command], folder))
 
 
+PRINTED = [block for block in BLOCKS if block.source is not None]
+
+
+def test_what_a_page_says_a_program_prints_is_what_it_prints(folder: Path) -> None:
+    assert PRINTED, "docs/how-to/performance.md shows what examples/11_performance.py prints"
+    for source in {str(block.source) for block in PRINTED}:
+        program = folder / source if source.startswith("examples/") else folder / "above.py"
+        if not program.exists():
+            program.write_text(source, encoding="utf-8")
+        done = run([sys.executable, str(program)], folder)
+        assert_ran(done)
+        other = [str(block) for block in PRINTED if block.source == source and block.text not in done.stdout]
+        assert other == [], f"it prints something else now:\n{done.stdout}"
+        (folder / "above.py").unlink(missing_ok=True)
+
+
 def test_whoever_is_not_run_says_why() -> None:
     assert [str(block) for block in BLOCKS if block.no_run == ""] == []
 
@@ -146,3 +172,8 @@ def test_a_mark_counts_only_right_above_its_block() -> None:
     assert (first.language, first.line, first.text, first.no_run) == ("python", 3, "x\n", "needs a key")
     assert (second.no_run, commands_of(second)) == (None, ["a b    c"])
     assert blocks_of("<!-- no-run -->\n```python\n```\n")[0].no_run == ""
+
+
+def test_what_was_printed_belongs_to_the_program_above_it() -> None:
+    page = "```python\na\n```\n```python\nb\n```\nprints\n<!-- from: the program above -->\n```text\n1\n```\n"
+    assert [block.source for block in blocks_of(page)] == [None, None, "b\n"]

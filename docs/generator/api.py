@@ -45,12 +45,14 @@ class Part:
     module: str
     names: tuple[str, ...] = ()
     leave_out: frozenset[str] = frozenset()
+    with_values: bool = True  # constants, too
 
     def paths(self) -> Iterator[tuple[str, str]]:
         """(name, dotted path) of each."""
         for name in self.names or module_names(self.module):
-            if name not in self.leave_out:
-                yield name, f"{self.module}.{name}" if self.module else name
+            path = f"{self.module}.{name}" if self.module else name
+            if name not in self.leave_out and (self.with_values or not named(path).is_attribute):
+                yield name, path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +104,9 @@ PAGES = (
         title="Monitors and exporters: `synth_actors.telemetry`",
         says="How they are used: [monitoring](../../how-to/monitoring.md),"
         " [OpenTelemetry](../../how-to/opentelemetry.md).",
-        parts=tuple(Part(module=f"telemetry.{name}") for name in submodules("telemetry") if name not in INNER),
+        parts=tuple(
+            Part(module=f"telemetry.{name}", with_values=False) for name in submodules("telemetry") if name not in INNER
+        ),
     ),
     Page(
         file="datasets.md",
