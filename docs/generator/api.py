@@ -65,7 +65,10 @@ class Page:
     parts: tuple[Part, ...]
 
 
+FIRST = ("open_engine", "Engine", "EngineConfig", "CacheConfig", "Endpoint", "Price", "Request", "Response")
+"""What most readers look for; the others follow by their names."""
 ERRORS = frozenset(module_names("errors"))
+ELSEWHERE = frozenset({"BottleneckReport", "PerformanceMonitor", "Provider", "Snapshot"})
 PAGES = (
     Page(
         file="engine.md",
@@ -73,7 +76,8 @@ PAGES = (
         says="What `from synth_actors import …` gives, and the values that one holds by it."
         " The errors stand on [a page of their own](errors.md), what goes into a snapshot on [another](snapshot.md).",
         parts=(
-            Part(module="", leave_out=ERRORS | {"Snapshot", "BottleneckReport", "PerformanceMonitor", "Provider"}),
+            Part(module="", names=FIRST),
+            Part(module="", leave_out=ERRORS | ELSEWHERE | set(FIRST)),
             Part(module="types", names=("Timings", "Answer", "OutputFormat")),
             Part(module="stream", names=("ResponseStream",)),
             Part(module="config", names=("TokenPrices", "LongPromptPrices")),
