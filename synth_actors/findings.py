@@ -100,7 +100,7 @@ class Finding:
         yield f"  remedy:   {self.remedy} (effort: {self.effort})"
         if self.prediction is not None:
             yield f"  would be: {self.prediction}; {self.prediction.basis}"
-        yield f"  evidence: {', '.join(f'{name} {figure:.6g}' for name, figure in self.evidence.items())}"
+        yield f"  evidence: {', '.join(f'{name} {_number(figure)}' for name, figure in self.evidence.items())}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +138,16 @@ def _shown(value: SettingValue) -> str:
     return f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e6 else repr(value)
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _figure(value: float, unit: str) -> str:
     if unit == "share":
         return f"{value:.1%}"
     if unit == "bytes":
         return f"{value / 2**20:,.1f} MiB"
-    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    text = _number(value)
     if unit == "USD":
         return f"${text}"
     return f"{text}/s" if unit == "1/s" else f"{text} {unit}"

@@ -100,6 +100,29 @@ def by_users(endpoints: Endpoints, settings: EngineConfig, users: int, each: int
     return simulate(run)
 
 
+def while_users_ask(
+    endpoints: Endpoints, settings: EngineConfig, users: int, *, max_tokens: int, until_s: Sequence[float]
+) -> list[Snapshot]:
+    """Snapshots at these moments, while so many users ask without a pause."""
+
+    async def use(engine: Engine, user: int) -> None:
+        for number in count():
+            await engine.generate(f"user {user}, number {number}", max_tokens=max_tokens)
+
+    async def run() -> list[Snapshot]:
+        snapshots = []
+        async with open_engine(endpoints(), settings) as engine, trio.open_nursery() as nursery:
+            for user in range(users):
+                nursery.start_soon(use, engine, user)
+            for moment_s in until_s:
+                await trio.sleep_until(moment_s)
+                snapshots.append(await engine.metrics())
+            nursery.cancel_scope.cancel()
+        return snapshots
+
+    return simulate(run)
+
+
 def rules(snapshot: Snapshot) -> set[str]:
     """The rules that find something in it."""
     return {finding.rule for finding in analyze(snapshot).bottlenecks}

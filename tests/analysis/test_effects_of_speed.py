@@ -8,7 +8,17 @@ from synth_actors import Endpoint, Price, Provider, Snapshot, Usage
 from synth_actors.findings import Finding, Prediction
 from synth_actors.policy.throughput import attempts
 from synth_actors.testing import HiddenLimits, ScriptedProvider, Step, Trouble
-from tests.analysis.planted import Endpoints, OpensConnections, batch, by_users, config, found, server, sustained_per_s
+from tests.analysis.planted import (
+    Endpoints,
+    OpensConnections,
+    batch,
+    by_users,
+    config,
+    found,
+    server,
+    sustained_per_s,
+    while_users_ask,
+)
 
 PRICE = Price(
     input_usd_per_mtok=1.0, output_usd_per_mtok=5.0, cache_read_usd_per_mtok=0.1, cache_write_usd_per_mtok=1.25
@@ -113,6 +123,23 @@ def test_smaller_max_tokens_bring_what_was_predicted(max_tokens: int, tokens: in
     finding = found("max_tokens_are_too_large", batch(endpoints, settings, 30, max_tokens=max_tokens))
     before, after = (sustained_per_s(endpoints, settings, max_tokens=asked) for asked in (max_tokens, wanted(finding)))
     assert_close(finding, before, after)
+
+
+@pytest.mark.parametrize(("max_tokens", "tokens", "places"), [(8000, 60, 16), (20_000, 150, 9), (5000, 90, 30)])
+def test_smaller_max_tokens_let_more_calls_fit_into_a_budget(max_tokens: int, tokens: int, places: int) -> None:
+    def run(asked: int) -> tuple[Snapshot, float]:
+        """The snapshot after ten seconds, and the answers a second in the ten before it."""
+
+        def endpoints() -> list[Endpoint]:
+            return [Endpoint(provider=server(tokens=tokens), name="server", price=PRICE)]
+
+        settings = config(max_concurrency=places, budget_usd=0.4)
+        first, last = while_users_ask(endpoints, settings, places, max_tokens=asked, until_s=[4.5, 9.5])
+        return last, (last.counters.succeeded - first.counters.succeeded) / 5.0
+
+    snapshot, before = run(max_tokens)
+    finding = found("max_tokens_are_too_large", snapshot)
+    assert_close(finding, before, run(wanted(finding))[1])
 
 
 # ------------------------------------------------------------------------------------------------ endpoints
