@@ -31,12 +31,12 @@ REVIEW_EVERY: Final = 256
 """Sampled lookups, more or less, between two looks at whether the sample should become smaller."""
 STEPS_AT_FIRST: Final = 65_536
 """Misses of simulated caches, 0.3 us each, that are free: a short run is looked at as a whole.  From then on ..."""
-STEPS_PER_LOOKUP: Final = 0.5
+STEPS_PER_LOOKUP: Final = 0.25
 """... so many are, or the sample is made smaller;"""
-FEW_KEYS: Final = 1024
+FEW_KEYS: Final = 2048
 """if it holds fewer keys than this, only when there have been so many steps that the rest matters less:"""
-STEPS_WITH_FEW_KEYS: Final = 262_144
-KEYS_TO_KEEP: Final = 384
+STEPS_WITH_FEW_KEYS: Final = 131_072
+KEYS_TO_KEEP: Final = 768
 """It never is made so with fewer keys than this, ..."""
 ENTRIES_TO_KEEP: Final = 64
 """... nor when its share of the present size is less than so many entries."""

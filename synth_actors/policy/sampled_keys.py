@@ -100,13 +100,14 @@ class SampledKeys:
     def thin(self) -> None:
         """Look at half as many new keys, and forget of the others about as many, less of those often asked for."""
         self.halvings += 1
-        self.threshold = _threshold(self.halvings)
+        thresholds = [_threshold(halvings) for halvings in range(self.halvings + 1)]
+        self.threshold = thresholds[-1]
         records = list(self.records.values())
         mean = sum(record.asked for record in records) / len(records) if records else 1.0
         for record in records:
             spared = max(0, int(record.asked / mean).bit_length() - 1)
             record.weight = max(record.weight, 1 << max(0, self.halvings - spared))
-            if record.key >= _threshold(record.weight.bit_length() - 1):
+            if record.key >= thresholds[record.weight.bit_length() - 1]:
                 self.forget(record)
 
     def weights_by_mask(self) -> dict[int, int]:
