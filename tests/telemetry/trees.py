@@ -71,10 +71,16 @@ class Forest:
                 found.append(f"{node} is in another trace than {parent}")
             if node.began_at < parent.began_at:
                 found.append(f"{node} begins before {parent}")
-            left = parent.attributes.get("synth_actors.outcome") == "cancelled"
-            if node.ended_at > parent.ended_at and not left:
+            if node.ended_at > parent.ended_at and not _left_early(parent):
                 found.append(f"{node} ends after {parent}")
         return found
+
+
+def _left_early(request: Node) -> bool:
+    """Whether its caller may have left before the flight was over: cancelled, too late, or a reader of half a text."""
+    outcome, error = request.attributes.get("synth_actors.outcome"), request.attributes.get("error.type")
+    is_reader = request.name == "synth_actors.stream" and outcome == "failed"
+    return outcome == "cancelled" or error == "DeadlineExceededError" or is_reader
 
 
 def from_sdk(spans: Iterable[ReadableSpan]) -> Forest:
