@@ -55,7 +55,7 @@ def assert_close(finding: Finding, before: float, after: float) -> None:
 @pytest.mark.parametrize(("places", "spread", "seed"), [(3, 0.3, 1), (7, 0.5, 2), (15, 0.4, 3)])
 def test_more_places_bring_what_little_s_law_says(places: int, spread: float, seed: int) -> None:
     def run(concurrency: int) -> Snapshot:
-        return batch(lambda: [server(spread=spread, seed=seed)], config(max_concurrency=concurrency), 50 * places)
+        return batch(lambda: [server(spread=spread, seed=seed)], config(max_concurrency=concurrency), 35 * places)
 
     before = run(places)
     finding = found("engine_is_saturated", before)
@@ -67,7 +67,7 @@ def test_more_places_bring_what_little_s_law_says(places: int, spread: float, se
 @pytest.mark.parametrize(("places", "users"), [(4, 9), (6, 22), (11, 31)])
 def test_places_for_everybody_who_waits_are_as_many_as_there_are_users(places: int, users: int) -> None:
     def run(concurrency: int) -> Snapshot:
-        return by_users(lambda: [server(spread=0.3)], config(max_concurrency=concurrency), users, each=40)
+        return by_users(lambda: [server(spread=0.3)], config(max_concurrency=concurrency), users, each=25)
 
     before = run(places)
     finding = found("engine_is_saturated", before)
@@ -81,7 +81,7 @@ def test_more_places_at_an_endpoint_bring_what_was_predicted(own: int, users: in
         def endpoints() -> list[Endpoint]:
             return [Endpoint(provider=server(spread=0.2), name="server", max_concurrency=limit)]
 
-        return by_users(endpoints, config(max_concurrency=30), users, each=40)
+        return by_users(endpoints, config(max_concurrency=30), users, each=25)
 
     before = run(own)
     finding = found("endpoint_is_saturated", before)
@@ -151,7 +151,7 @@ def test_routing_to_the_fastest_brings_the_mean_time_that_was_predicted(slow_s: 
         def both() -> list[Provider]:
             return [server(name="fast", call_s=0.2), server(name="slow", call_s=slow_s, seed=1)]
 
-        return by_users(both, config(routing=routing), users, each=100)
+        return by_users(both, config(routing=routing), users, each=60)
 
     before = run("least_loaded")
     finding = found("endpoint_is_slow", before)
