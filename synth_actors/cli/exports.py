@@ -9,7 +9,7 @@ from pathlib import Path
 
 from synth_actors.cli.metrics_port import MetricsPage, check_port
 from synth_actors.datasets.jobs.export import manifest_of
-from synth_actors.datasets.jobs.prepared import Prepared
+from synth_actors.datasets.jobs.prepared import STDOUT, Prepared
 from synth_actors.datasets.outputs.sinks import partial_of
 from synth_actors.engine import Engine
 from synth_actors.errors import ConfigError
@@ -30,6 +30,8 @@ class Exports:
         check_port(self.metrics_port)
         if self.hlog is None:
             return
+        if self.hlog == STDOUT:
+            raise ConfigError(f"--hlog {STDOUT}: stdout has rows or nothing; give a file, such as run.hlog")
         if not prepared.config.metrics:
             raise ConfigError(f"--hlog {self.hlog}: metrics = false records no durations; leave out one of the two")
         log = Path(self.hlog).absolute()

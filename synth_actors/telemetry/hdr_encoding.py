@@ -12,6 +12,7 @@ import base64
 import struct
 import zlib
 
+from synth_actors.bucket_counts import index_of
 from synth_actors.histogram import (
     EXACT_BELOW_US,
     HIGHEST_S,
@@ -53,12 +54,6 @@ def _counters(histogram: Histogram) -> bytes:
         _write_number(written, count)
         following = index + 1
     return bytes(written)
-
-
-def index_of(value_us: int) -> int:
-    """Which counter of a dense histogram counts `value_us`."""
-    shift = max(0, value_us.bit_length() - (SUB_BUCKETS.bit_length() - 1))
-    return shift * (SUB_BUCKETS // 2) + (value_us >> shift)
 
 
 def _write_number(written: bytearray, number: int) -> None:

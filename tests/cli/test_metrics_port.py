@@ -177,6 +177,12 @@ def test_a_log_that_cannot_be_is_refused_before_anything_is_asked(path: str, rea
     assert {file.name for file in Path().iterdir()} == {"a.json", "job.toml"}
 
 
+def test_a_log_does_not_go_to_stdout(capfd: Capture) -> None:
+    assert command("--hlog", "-") == 2
+    assert capfd.readouterr().err.startswith("synth-actors: --hlog -: ")
+    assert not Path("-").exists()
+
+
 def test_a_log_needs_durations(capfd: Capture) -> None:
     Path("c.toml").write_text("[engine]\nmetrics = false\n")
     assert command("--hlog", "run.hlog", "--config", "c.toml") == 2

@@ -199,18 +199,28 @@ def test_there_is_an_alert_for_each_thing_that_was_promised() -> None:
         assert name in asked
 
 
-def test_promtool_finds_nothing_wrong_with_the_alerts() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
+def promtool(*arguments: str, given: str = "") -> str:
+    """What promtool says; it must find nothing wrong."""
+    program = shutil.which("promtool")
+    if program is None:
         pytest.skip("promtool is not installed (Debian: prometheus)")
-    done = subprocess.run([promtool, "check", "rules", str(GRAFANA / "alerts.yml")], capture_output=True, text=True)
+    done = subprocess.run([program, *arguments], input=given, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_promtool_finds_nothing_wrong_with_the_alerts() -> None:
+    assert f"{len(rules())} rules found" in promtool("check", "rules", str(GRAFANA / "alerts.yml"))
+
+
+def test_each_alert_fires_on_what_it_is_for_and_not_a_little_below(tmp_path: Path) -> None:
+    text = Path(__file__).with_name("alerts.test.yml").read_text(encoding="utf-8")
+    scenario = yaml.safe_load(text.replace("RULES", str(GRAFANA / "alerts.yml")))
+    fired = scenario["tests"][1]["promql_expr_test"][0]["exp_samples"]
+    assert {sample["labels"] for sample in fired} == {f'{{alertname="{rule["alert"]}"}}' for rule in rules()}
+    (tmp_path / "alerts.test.yml").write_text(yaml.safe_dump(scenario), encoding="utf-8")
+    assert "SUCCESS" in promtool("test", "rules", str(tmp_path / "alerts.test.yml"))
 
 
 def test_promtool_finds_nothing_wrong_with_what_is_exported(tmp_path: Path) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed (Debian: prometheus)")
-    text = trio.run(scrape_of_everything, tmp_path)
-    done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert promtool("check", "metrics", given=trio.run(scrape_of_everything, tmp_path)) == ""
