@@ -15,7 +15,16 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from pydantic import SecretStr
 
-from synth_actors import ConfigError, Endpoint, Engine, EngineClosedError, EngineConfig, GenerationError, open_engine
+from synth_actors import (
+    CacheConfig,
+    ConfigError,
+    Endpoint,
+    Engine,
+    EngineClosedError,
+    EngineConfig,
+    GenerationError,
+    open_engine,
+)
 from synth_actors.actors.cache import CacheActor
 from synth_actors.actors.router import RouterActor
 from synth_actors.per_endpoint import destination_of
@@ -24,6 +33,7 @@ from synth_actors.telemetry.logs import JsonFormatter
 from synth_actors.telemetry.otel import OpenTelemetryTracing
 from synth_actors.testing import ScriptedProvider, Step
 from synth_actors.tracing import Destination
+from tests.engine.durable import SlowTier, in_place_of_the_file
 from tests.providers.server import json_reply, serving
 from tests.telemetry.otel_spans import Telemetry
 from tests.telemetry.trees import from_sdk
@@ -69,6 +79,33 @@ async def test_every_span_ends_however_the_engine_does(ending: str, autojump_clo
     assert forest.problems() == []
     ended = Counter(node.attributes["synth_actors.outcome"] for node in forest.named(REQUEST))
     assert ended == ({"succeeded": 10} if ending == "drained" else {"succeeded": 2, "failed": 8})
+
+
+@pytest.mark.parametrize("ending", ["left", "refreshed", "closed"])
+async def test_the_span_of_a_question_to_the_file_ends_when_nobody_wants_to_know_any_more(
+    ending: str, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_place_of_the_file(monkeypatch, SlowTier(delay_s=50.0))
+    telemetry = Telemetry()
+    config = EngineConfig(cache=CacheConfig(path="in place of a file"), drain_timeout_s=0.0)
+
+    async def ask(engine: Engine) -> None:
+        with suppress(EngineClosedError), trio.move_on_after(1.0 if ending == "left" else 100.0):
+            await engine.generate("x")
+
+    async with (
+        trio.open_nursery() as nursery,
+        open_engine(ScriptedProvider(), config, tracing=telemetry.tracing) as engine,
+    ):
+        nursery.start_soon(ask, engine)
+        await trio.sleep(2.0)
+        if ending == "refreshed":
+            await engine.generate("x", cache="refresh")
+        in_time = len(from_sdk(telemetry.spans).named("cache fetch"))
+    assert in_time == (ending != "closed")
+    telemetry.assert_each_ended_once()
+    [fetch] = from_sdk(telemetry.spans).named("cache fetch")
+    assert fetch.attributes == {"synth_actors.cache.found": False}
 
 
 @pytest.mark.parametrize(("owner", "method"), [(RouterActor, "_finished"), (CacheActor, "_land")])

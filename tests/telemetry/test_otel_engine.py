@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -316,6 +317,7 @@ async def test_the_span_of_the_call_is_current_in_the_provider_and_nothing_else_
         open_engine(ScriptedProvider(script), EngineConfig(max_concurrency=2), tracing=telemetry.tracing) as engine,
         trio.open_nursery() as nursery,
     ):
+        await trio.testing.wait_all_tasks_blocked()  # so that a generator is started in the turn of who asks
         for number in range(4):
             nursery.start_soon(ask, engine, number)
     assert [span for span, _ in seen] == [node.id for node in from_sdk(telemetry.spans).named("chat script")]

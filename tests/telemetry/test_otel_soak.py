@@ -7,12 +7,14 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import trio
 
 from synth_actors import CacheConfig, Engine, EngineConfig, Request, SynthActorsError, open_engine
 from synth_actors.providers.base import Call, Fault
 from synth_actors.testing import ScriptedProvider, Step
 from tests.conftest import Soak
+from tests.engine.durable import SlowTier, in_place_of_the_file
 from tests.telemetry.otel_spans import Telemetry
 from tests.telemetry.trees import from_sdk
 
@@ -65,7 +67,7 @@ async def one_engine(telemetry: Telemetry, rng: random.Random, count: int) -> in
         on_full=rng.choice(("wait", "refuse")),
         outage_patience_s=rng.choice((0.5, 60.0)),
         drain_timeout_s=rng.choice((0.0, 1.0, 100.0)),
-        cache=CacheConfig(max_entries=5, ttl_s=2.0),
+        cache=CacheConfig(max_entries=5, ttl_s=2.0, path=rng.choice((None, "in place of a file"))),
     )
     providers = [ScriptedProvider(script(rng), name=name) for name in ("a", "b")]
     async with trio.open_nursery() as nursery:
@@ -77,8 +79,11 @@ async def one_engine(telemetry: Telemetry, rng: random.Random, count: int) -> in
     return engine._front.submitted
 
 
-async def test_every_span_ends_once_under_its_own_request(soak: Soak, autojump_clock: Any) -> None:
+async def test_every_span_ends_once_under_its_own_request(
+    soak: Soak, autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = soak.random()
+    in_place_of_the_file(monkeypatch, SlowTier())
     outcomes: Counter[str] = Counter()
     for _ in range(max(1, soak.count // 1000)):
         telemetry = Telemetry()
