@@ -23,4 +23,4 @@ def payer_of(flight: Flight[bytes, Lookup]) -> Lookup | None:
 
 def bill_of(route: Route | None) -> Usage | None:
     """What the calls for `route` are known to have used, None when there was none."""
-    return route.usage if route is not None and route.calls else None
+    return route.used if route is not None and route.calls else None

@@ -12,7 +12,6 @@ from typing import Any
 
 from synth_actors.reply import Reply
 from synth_actors.types import Request
-from synth_actors.usage import Usage
 
 
 class Held:
@@ -52,23 +51,16 @@ def texts_bytes(request: Request) -> int:
 class Texts:
     """What one attempt has said so far.
 
-    `size_bytes` is what the pieces take.  When it failed, `problem` says why; `usage` is then what this attempt and
-    those before it have used.
+    `size_bytes` is what the pieces take.  When it failed, and nothing more will come, `problem` says why.
     """
 
-    __slots__ = ("endpoint", "pieces", "problem", "size_bytes", "usage")
+    __slots__ = ("endpoint", "pieces", "problem", "size_bytes")
 
-    def __init__(self, endpoint: str, usage: Usage) -> None:
+    def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.pieces: list[str] = []
         self.size_bytes = 0
         self.problem: str | None = None
-        self.usage = usage
-
-    def fail(self, problem: str, usage: Usage) -> None:
-        """Nothing more will come; `usage` is what this attempt alone has used."""
-        self.problem = problem
-        self.usage = self.usage + usage
 
 
 class Feed:
@@ -92,9 +84,9 @@ class Feed:
         if self._readers is not None:
             self._readers.discard(reader)
 
-    def begin(self, endpoint: str, usage: Usage) -> Texts:
-        """Start the list of a new attempt at `endpoint`; `usage` is what the attempts before it have used."""
-        self.current = Texts(endpoint, usage)
+    def begin(self, endpoint: str) -> Texts:
+        """Start the list of a new attempt at `endpoint`."""
+        self.current = Texts(endpoint)
         return self.current
 
     def wake(self) -> None:

@@ -228,7 +228,7 @@ class Front:
             f"no answer within timeout_s={self._deadline(lookup) - lookup.submitted_at:g}",
             attempts=0 if route is None else route.calls,
             partial="" if texts is None else "".join(texts.pieces),
-            usage=route.usage + route.noted if route is not None and pays else NO_USAGE,
+            usage=route.used if route is not None and pays else NO_USAGE,
             retryable=True,
         )
 

@@ -168,8 +168,13 @@ class Route:
     trace: RequestTrace | None
     calls: int = 0
     usage: Usage = NO_USAGE
-    noted: Usage = NO_USAGE  # by the attempt under way
+    noted: Usage = NO_USAGE  # by an attempt that the router has not heard the end of
     log_key: bytes = b""
+
+    @property
+    def used(self) -> Usage:
+        """What is known to be used so far, by an attempt under way, too."""
+        return self.usage + self.noted
 
 
 @dataclass(slots=True, eq=False)

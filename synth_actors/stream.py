@@ -164,7 +164,7 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             texts.problem or "",
             attempts=self._lookup.route.calls if self._lookup.route else 0,
             partial=partial,
-            usage=NO_USAGE if self._response is not None else self._share(texts),
+            usage=NO_USAGE if self._response is not None else self._share(),
             retryable=True,
             endpoint=texts.endpoint,
         )
@@ -173,15 +173,12 @@ class ResponseStream(trio.abc.ReceiveChannel[Chunk]):
             self._leave()
         return broken
 
-    def _share(self, texts: Texts) -> Usage:
-        """What a reader who stops at the end of `texts` carries away of the bill."""
-        landing = self._landing
-        if isinstance(landing, Landed):  # a later attempt was answered meanwhile
-            return landing.usage
-        if isinstance(landing, Failed):
-            error = landing.make()
-            return (error.usage if isinstance(error, GenerationError) else None) or NO_USAGE
-        return texts.usage if self._front.settle(self._lookup) else NO_USAGE
+    def _share(self) -> Usage:
+        """What a reader who stops at the end of a text carries away of the bill, of later attempts, too."""
+        if isinstance(self._landing, Landed):  # one of them was answered meanwhile
+            return self._landing.usage
+        pays = self._front.settle(self._lookup)
+        return self._lookup.route.used if self._lookup.route is not None and pays else NO_USAGE
 
     # ------------------------------------------------------------------------------------------------ waiting
 

@@ -105,6 +105,7 @@ class GeneratorActor(Worker[Generate]):
             attempt.scope = None
             if result is None:  # it ended from above
                 result = taping.stopped()
+            attempt.route.noted = result.usage
             taping.tell_end(result)  # before the answer, so that nothing of a request ends after it
             self._limiter.release_on_behalf_of(attempt)
             self._idle()
@@ -247,7 +248,7 @@ class _Taping:
         self.begun_at = now = self._now()
         limit_s = line.attempt_timeout_s
         if attempt.streamed:
-            self._texts = attempt.route.feed.begin(line.name, attempt.route.usage)
+            self._texts = attempt.route.feed.begin(line.name)
             limit_s = min(limit_s, line.first_token_timeout_s)
         attempt.deadline = now + limit_s
         if (trace := attempt.route.trace) is not None:
@@ -300,7 +301,7 @@ class _Taping:
         if (texts := self._texts) is not None:
             self._attempt.held.texts_bytes -= texts.size_bytes
             if isinstance(result, Failure) and isinstance(result.fault, Fault):
-                texts.fail(result.message, result.usage)  # if we ended it, the end of the request says so
+                texts.problem = result.message  # if we ended it, the end of the request says so
         self._texts = None  # what is emitted from now on comes too late
         self._attempt.route.feed.wake()
 
