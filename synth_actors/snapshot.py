@@ -91,8 +91,8 @@ class TtlPoint:
 class CurvesSnapshot:
     """What the hit rate would have been otherwise, worked out from the keys that were asked for.
 
-    `size` and `ttl` are LRU stack distances of a sample of the keys (Mattson 1970; SHARDS, FAST'15): `sampled_keys` of
-    them, `rate` of the key space.  `format_checked` lookups without an answer were compared with earlier ones beyond
+    `size` and `ttl` are of LRU caches that are simulated on a sample of the keys (Mattson 1970; SHARDS, FAST'15;
+    miniature simulations, ATC'17): `sampled_keys` of them, `rate` of the key space; at 1.0 they are exact.  `format_checked` lookups without an answer were compared with earlier ones beyond
     their formatting, and `format_repeats` of them asked the same again.
     """
 
@@ -103,6 +103,9 @@ class CurvesSnapshot:
     ttl: tuple[TtlPoint, ...] = ()
     format_checked: int = 0
     format_repeats: int = 0
+
+
+NO_CURVES = CurvesSnapshot()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ class CacheSnapshot:
     saved_tokens: int = 0
     saved_usd: float | None = 0.0
     normalise_prompts: bool = False
-    curves: CurvesSnapshot = field(default_factory=CurvesSnapshot)
+    curves: CurvesSnapshot = NO_CURVES
     durable: DurableSnapshot | None = None
 
     @property

@@ -59,6 +59,7 @@ from synth_actors.policy.answers import Answers, worth_in
 from synth_actors.policy.budget import Budget
 from synth_actors.policy.cache_index import CacheIndex
 from synth_actors.policy.cache_key import key_of, normalised_key_of
+from synth_actors.policy.curves import Curves
 from synth_actors.policy.endpoints import EndpointState
 from synth_actors.policy.memory import MemoryPolicy
 from synth_actors.policy.progress import Limits
@@ -183,7 +184,11 @@ class Wiring:
             self._cache_box,
             router=self._router_box,
             store=None if self._store is None else self._store_box,
-            answers=Answers(index, frozenset(provider.identity for provider in self._providers)),
+            answers=Answers(
+                index,
+                frozenset(provider.identity for provider in self._providers),
+                Curves(config) if config.enabled and self.config.metrics else None,
+            ),
             enabled=config.enabled,
             samples=self._samples,
             place_back=self._door.place_back,

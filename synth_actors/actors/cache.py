@@ -180,8 +180,10 @@ class CacheActor(Decider[CacheMessage]):
         alone = mode == "bypass"
         match self._flights.lead_alone(lookup) if alone else self._flights.join(lookup.key, lookup):
             case Lead(flight):
+                self._answers.missed(lookup.key, lookup.request, self._now(), joined=False)
                 self._lead(flight, lookup)
             case Follow(flight):
+                self._answers.missed(lookup.key, lookup.request, self._now(), joined=True)
                 self._follow(flight, lookup)
 
     def _lead(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
@@ -230,6 +232,7 @@ class CacheActor(Decider[CacheMessage]):
             flight.settled -= 1
         if self._flights.leave(flight, lookup) is Departure.DESERTED:
             del self._under_way[route]
+            self._answers.not_kept(route.key, route.request)
             if not self._withdraw(route):
                 self._router.send(Drop(route))
 
@@ -245,6 +248,7 @@ class CacheActor(Decider[CacheMessage]):
             self._keep(message.route, message.result, now)
             self._tell_success(flight, message, message.result, now)
         else:
+            self._answers.not_kept(message.route.key, message.route.request)
             self._tell_failure(flight, message, message.result)
 
     def _keep(self, route: Route, result: Success, now: float) -> None:
@@ -253,6 +257,7 @@ class CacheActor(Decider[CacheMessage]):
         answer, usage = result.answer, result.usage
         if not is_worth_keeping(answer):
             self._not_whole += 1
+            self._answers.not_kept(route.key, route.request)
             return
         made = Made(answer, result.identity, tokens_of(usage), usage.cost_usd)
         admission = self._answers.keep(route.key, made, now=now)
@@ -380,6 +385,7 @@ class CacheActor(Decider[CacheMessage]):
             flights=len(self._under_way),
             saved_tokens=self._answers.savings.tokens,
             saved_usd=self._answers.savings.usd,
+            curves=self._answers.curves_snapshot(),
         )
 
     def __repr__(self) -> str:

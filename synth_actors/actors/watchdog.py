@@ -20,6 +20,7 @@ from synth_actors.actors.mailbox import Mailbox
 from synth_actors.errors import ConfigError, EngineClosedError
 from synth_actors.feed import Held
 from synth_actors.machine import Container, ContainerMemory, rss_bytes, trim_heap
+from synth_actors.policy.growth import Growth
 from synth_actors.policy.memory import Fine, MemoryPolicy, NotReclaimable, Reading, Recover, Shrink, Slow, Trim, Verdict
 from synth_actors.snapshot import MemorySnapshot
 
@@ -75,6 +76,7 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._router = router
         self._interval_s = interval_s
         self._due = trio.current_time() + interval_s
+        self._growth = Growth()  # of what nothing accounts for
         self._peak_rss = 0
         self._shrinks = self._released = self._trims = 0
         self._bound_told: int | None = None
@@ -129,7 +131,7 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
 
     def snapshot(self) -> MemorySnapshot:
         """The figures now; resident memory and the container's are read anew."""
-        policy, held = self._policy, self._sources.held
+        policy, held, growth = self._policy, self._sources.held, self._growth.trend()
         container = self._sources.container.read() if self._sources.container is not None else None
         return MemorySnapshot(
             rss_bytes=self._read_rss(),
@@ -152,6 +154,9 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
             cache_bound_bytes=policy.cache_bound_bytes,
             slowdowns=policy.slowdowns,
             not_reclaimable=policy.given_up,
+            growth_bytes_per_s=growth.bytes_per_s,
+            growth_span_s=growth.span_s,
+            growth_rising_share=growth.rising_share,
         )
 
     async def _serve(self, message: WatchdogMessage) -> None:
@@ -175,7 +180,9 @@ class MemoryWatchdog(Worker[WatchdogMessage]):
         self._count_released()
         rss = self._read_rss()
         container = await self._near_container(rss)
-        verdict = self._policy.decide(self._read(now, rss, container))
+        reading = self._read(now, rss, container)
+        self._growth.note(now, rss - reading.cache_bytes - reading.calls_bytes - reading.queued_bytes)
+        verdict = self._policy.decide(reading)
         self._tell_bound()
         await self._obey(verdict)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Set
 from typing import Final, Literal, NamedTuple
 
-from synth_actors.policy.cache_index import Admission, CacheIndex, Entry
+from synth_actors.policy.cache_index import STORED, Admission, CacheIndex, Entry
+from synth_actors.policy.curves import Curves
 from synth_actors.policy.savings import Savings
-from synth_actors.types import Answer, StopReason
+from synth_actors.snapshot import NO_CURVES, CurvesSnapshot
+from synth_actors.types import Answer, Request, StopReason
 
 LABELS_AT_MOST: Final = 1000
 """Many more than an engine has endpoints; a server may name its model otherwise in each answer."""
@@ -47,8 +49,10 @@ def worth_in(prices: Collection[object | None]) -> Literal["usd", "tokens"]:
 class Answers:
     """The answers in `index` that were made by endpoints of `identities`, and what giving them again has saved."""
 
-    def __init__(self, index: CacheIndex, identities: Set[str]) -> None:
+    def __init__(self, index: CacheIndex, identities: Set[str], curves: Curves | None = None) -> None:
+        """`curves` hear of every lookup of a request that may use the cache; None: nobody wants to know."""
         self.index = index
+        self._curves = curves
         self.savings = Savings()
         self._identities = identities
         self._labels: dict[_Label, _Label] = {}
@@ -59,6 +63,8 @@ class Answers:
         if not isinstance(found, Entry):
             return None
         self.savings.add(1, found.tokens, found.cost_usd)
+        if self._curves is not None:
+            self._curves.hit(key, now)
         stop_reason, endpoint, model = found.label
         text = self.index.value(found).decode("utf-8", "surrogatepass")
         return Answer(text=text, stop_reason=stop_reason, endpoint=endpoint, model=model)
@@ -67,7 +73,7 @@ class Answers:
         """Keep an answer for `ttl_s` seconds (None: as long as the index keeps one); what became of it."""
         answer = made.answer
         label = _Label(answer.stop_reason, answer.endpoint, answer.model)
-        return self.index.store(
+        admission = self.index.store(
             key,
             answer.text.encode("utf-8", "surrogatepass"),
             now=now,
@@ -77,6 +83,27 @@ class Answers:
             cost_usd=made.cost_usd,
             ttl_s=ttl_s,
         )
+        if admission is not STORED and self._curves is not None:
+            self._curves.not_kept(key)
+        return admission
+
+    def missed(self, key: bytes, request: Request, now: float, *, joined: bool) -> None:
+        """There was no answer: the lookup has led a flight, or has `joined` one."""
+        if self._curves is None or request.cache != "use":
+            return
+        if joined:
+            self._curves.joined(key, now)
+        else:
+            self._curves.led(key, request, now)
+
+    def not_kept(self, key: bytes, request: Request) -> None:
+        """The flight has brought nothing to keep: the next lookup will find none, however large the cache is."""
+        if self._curves is not None and request.cache == "use":
+            self._curves.not_kept(key)
+
+    def curves_snapshot(self) -> CurvesSnapshot:
+        """What the cache would have done under other settings."""
+        return NO_CURVES if self._curves is None else self._curves.snapshot()
 
     def _shared(self, label: _Label) -> _Label:
         if len(self._labels) >= LABELS_AT_MOST:
