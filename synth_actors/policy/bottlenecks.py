@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from synth_actors.findings import BottleneckReport, Finding
-from synth_actors.policy.rules import cache, endpoints, errors, memory, places, prompt_cache, rates, speed
+from synth_actors.policy.rules import cache, endpoints, errors, loop, memory, places, prompt_cache, rates, speed
 from synth_actors.policy.rules.thresholds import SEVERITIES, Thresholds, thresholds_of
 from synth_actors.snapshot import Snapshot
 
@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     speed.requests_wait,
     speed.calls_are_slow,
     speed.connecting_takes_long,
+    loop.loop_is_blocked,
     endpoints.endpoint_is_slow,
     endpoints.calls_are_repeated,
     memory.memory_is_not_reclaimable,

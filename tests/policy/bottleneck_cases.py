@@ -214,6 +214,7 @@ WRITES_IN_VAIN = with_endpoints(
         usd_per_mtok={"input": 1.0, "output": 5.0, "cache_read": 0.1, "cache_write": 1.25},
     ),
 )
+BLOCKED = with_latency(HEALTHY, mailbox_wait=took(20_000, 0.01, 0.08))
 LEAK = with_memory(
     HEALTHY,
     growth_bytes_per_s=10 * MIB / 60,
@@ -241,6 +242,7 @@ CASES: Mapping[str, Snapshot] = {
     "calls_are_repeated": STORM,
     "prompt_cache_costs_more": WRITES_IN_VAIN,
     "memory_leaks": LEAK,
+    "loop_is_blocked": BLOCKED,
     "prompts_differ_in_formatting": OTHERWISE_FORMATTED,
 }
 """A snapshot that has a bottleneck, by the rule that is to find it."""
@@ -296,6 +298,7 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "a large cache in little memory": with_cache(HEALTHY, accounted_bytes=150 * MIB),
     "a lowered cap that nobody feels": with_router(SLOWED, backlog=0),
     "a cache that evicts little": with_cache(SMALL_CACHE, evicted_for_space=899),
+    "a small cache above a file that has the rest": with_cache(SMALL_CACHE, hits=6000, durable_hits=5000, misses=4000),
     "requests that never repeat": with_cache(SMALL_CACHE, curves=flat(SIZES, 0.0)),
     "a cache that is as large as is of use": with_cache(SMALL_CACHE, curves=flat(SIZES, 0.1)),
     "a cache that would gain just too little": with_cache(
@@ -344,6 +347,9 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "a prompt cache of which nobody knows the price": with_endpoints(
         WRITES_IN_VAIN, replace(written(), usd_per_mtok=None, cost_usd=None)
     ),
+    "messages that wait a little": with_latency(BLOCKED, mailbox_wait=took(20_000, 0.01, 0.0499)),
+    "a few messages that waited": with_latency(BLOCKED, mailbox_wait=took(19, 0.01, 0.08)),
+    "messages that wait for what computes here": with_endpoints(BLOCKED, LOCAL),
     "memory that grows by steps": with_memory(LEAK, growth_rising_share=0.69),
     "memory that has grown for a moment": with_memory(LEAK, growth_span_s=119.0),
     "memory that will last for days": with_memory(LEAK, growth_bytes_per_s=300 * MIB / (73 * 3600)),

@@ -212,6 +212,13 @@ def test_a_cache_is_raised_to_where_its_curve_has_flattened() -> None:
     assert the("cache_is_too_small", SMALL_CACHE).remedy == "CacheConfig(max_entries=1000 -> 4000)"
 
 
+def test_lookups_that_may_not_be_answered_by_the_cache_gain_nothing() -> None:
+    half = replace(SMALL_CACHE.cache.curves, lookups=5000)  # the others were refreshes: of these, a fifth were hits
+    prediction = the("cache_is_too_small", with_cache(SMALL_CACHE, curves=half)).prediction
+    assert prediction is not None
+    assert prediction.then == pytest.approx(0.1 + (0.59 - 0.2) / 2)
+
+
 def test_a_cache_that_is_full_by_bytes_is_raised_by_them() -> None:
     by_bytes = with_cache(SMALL_CACHE, max_entries=3000, max_bytes=10 * MIB)
     finding = the("cache_is_too_small", by_bytes)

@@ -79,6 +79,10 @@ def connecting(share: float) -> Snapshot:
     return with_series(ALWAYS_NEW, served("a", 1000, 0.4), served("a", 1000, 0.4 * share, series="connect"))
 
 
+def blocked(wait_s: float) -> Snapshot:
+    return with_latency(HEALTHY, mailbox_wait=took(1000, wait_s / 2, wait_s))
+
+
 def one_slower(ratio: float) -> Snapshot:
     return with_series(ONE_IS_SLOW, served("a", 600, 0.25), served("b", 400, 0.25 * ratio))
 
@@ -133,6 +137,7 @@ EDGES: Mapping[str, tuple[str, Callable[[float], Snapshot]]] = {
     "rate_limit_sets_the_pace": ("rate_limited_share", limited),
     "max_tokens_are_too_large": ("max_tokens_ratio", reserved),
     "connecting_takes_long": ("connecting_share", connecting),
+    "loop_is_blocked": ("loop_wait_s", blocked),
     "endpoint_is_slow": ("slow_endpoint_ratio", one_slower),
     "calls_are_repeated": ("retry_ratio", repeated),
     "prompt_cache_costs_more": ("prompt_cache_loss_share", losing),

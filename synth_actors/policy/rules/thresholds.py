@@ -49,6 +49,7 @@ class Thresholds(Validated):
     waiting_share: Share = 0.6  # of the response's p99; above it waiting is the cause, below it the calls are
     connecting_share: Shares = (0.1, 0.25, 0.5, 0.75)  # of the time of all calls
     connections_per_call: Real = 0.5  # with fewer, connections are used again
+    loop_wait_s: Levels = (0.05, 0.2, 1.0, 5.0)  # of a message for its actor's turn, p99
     fewest_responses: Count = 20  # a p99 of fewer is one of them
     # places
     saturated_share: Share = 0.95  # of the places that are taken
