@@ -92,8 +92,9 @@ class CurvesSnapshot:
     """What the hit rate would have been otherwise, worked out from the keys that were asked for.
 
     `size` and `ttl` are of LRU caches that are simulated on a sample of the keys (Mattson 1970; SHARDS, FAST'15;
-    miniature simulations, ATC'17): `sampled_keys` of them, `rate` of the key space; at 1.0 they are exact.  `format_checked` lookups without an answer were compared with earlier ones beyond
-    their formatting, and `format_repeats` of them asked the same again.
+    miniature simulations, ATC'17): `sampled_keys` of them, `rate` of the key space; at 1.0 they are exact.
+    `format_checked` lookups without an answer were compared with earlier ones beyond their formatting, and
+    `format_repeats` of them asked the same again.
     """
 
     lookups: int = 0

@@ -58,11 +58,11 @@ async def test_an_engine_knows_what_a_larger_cache_would_have_hit(autojump_clock
 
 async def test_an_engine_knows_what_a_longer_life_would_have_hit(autojump_clock: trio.testing.MockClock) -> None:
     prompts = [f"prompt {n % 4}" if n % 2 else f"other {n}" for n in range(100)]
-    short = (await asked(prompts, CacheConfig(ttl_s=2.0))).cache
-    longer = (await asked(prompts, CacheConfig(ttl_s=8.0))).cache
+    short = (await asked(prompts, CacheConfig(ttl_s=2.5))).cache
+    longer = (await asked(prompts, CacheConfig(ttl_s=10.0))).cache
     curve = {point.ttl_s: point.hit_rate for point in short.curves.ttl}
-    assert curve[2.0] == pytest.approx(short.hit_rate)
-    assert curve[8.0] == pytest.approx(longer.hit_rate, abs=0.02)
+    assert curve[2.5] == pytest.approx(short.hit_rate)
+    assert curve[10.0] == pytest.approx(longer.hit_rate, abs=0.02)
     assert longer.hit_rate > short.hit_rate + 0.1
 
 
