@@ -38,8 +38,9 @@ async def asked(prompts: list[str], cache: CacheConfig, **config: bool) -> Snaps
         return Step(delay_s=0.5, stop_reason="max_tokens") if prompt == "cut" else Step(delay_s=0.5)
 
     async with open_engine(ScriptedProvider(script), EngineConfig(cache=cache, **config)) as engine:
+        begin = trio.current_time()
         for second, prompt in enumerate(prompts):
-            await trio.sleep_until(float(second))
+            await trio.sleep_until(begin + second)
             await engine.generate_batch([prompt])
         return await engine.metrics()
 
