@@ -67,10 +67,10 @@ OF_CURVES = {"SizePoint", "TtlPoint"}
 
 def fields_of_snapshots() -> Iterator[str]:
     for kind in vars(snapshot).values():
-        if dataclasses.is_dataclass(kind) and kind.__module__ == snapshot.__name__:
-            assert isinstance(kind, type)
-            if kind.__name__ not in OF_CURVES:
-                yield from (f"{kind.__name__}.{field.name}" for field in dataclasses.fields(kind))
+        if not isinstance(kind, type) or kind.__module__ != snapshot.__name__ or kind.__name__ in OF_CURVES:
+            continue
+        if dataclasses.is_dataclass(kind):
+            yield from (f"{kind.__qualname__}.{field.name}" for field in dataclasses.fields(kind))
 
 
 def test_every_field_of_a_snapshot_is_exported_or_left_out_for_a_reason() -> None:
@@ -243,6 +243,24 @@ async def test_a_hundred_scrapes_while_requests_run_are_all_whole() -> None:
                 nursery.start_soon(scrape_often)
             await engine.generate_batch([f"p{number}" for number in range(300)], max_tokens=5)
     assert len(seen) == 100
+
+
+async def test_who_makes_text_in_a_thread_lets_trios_in_between_and_trios_own_never_sleeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    async with open_engine(["local"]) as engine:
+        await engine.generate_batch([f"p{number % 20}" for number in range(50)], max_tokens=30)
+        registry = registered(engine)
+        monkeypatch.setattr("synth_actors.telemetry.prometheus.time.sleep", slept.append)
+        generate_latest(registry)
+        assert slept == []
+        for make in (generate_latest, generate_openmetrics):
+            page = await trio.to_thread.run_sync(make, registry)
+            lines = [line for line in page.decode().splitlines() if not line.startswith("#")]
+            assert len(slept) >= len(lines) / prometheus.PAUSE_EVERY
+            assert set(slept) == {prometheus.PAUSE_S}
+            slept.clear()
 
 
 def test_nothing_and_no_error_comes_after_the_engine_or_the_run_has_ended() -> None:
