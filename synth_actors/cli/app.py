@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from synth_actors.cli.cache import cache
+from synth_actors.cli.warnings import warnings_said
 from synth_actors.errors import ConfigError, SynthActorsError
 
 PROGRAM = "synth-actors"
@@ -165,7 +167,8 @@ def main() -> None:
 def run_command(arguments: list[str]) -> int:
     """Run the command line `arguments` and return the exit status."""
     try:
-        status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+        with warnings_said(partial(typer.echo, err=True)):
+            status = app(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     except typer.TyperException as exc:
         return _refuse(f"{exc.format_message().rstrip('.')}; see {_helper(exc)} --help", 2)
     except ConfigError as exc:

@@ -18,6 +18,7 @@ from synth_actors.cli.exports import Exporting, Exports, exporting
 from synth_actors.cli.metrics_port import metrics_page
 from synth_actors.cli.progress import Display
 from synth_actors.cli.trouble import Watch
+from synth_actors.cli.warnings import warnings_said
 from synth_actors.datasets.jobs.beginning import Wish
 from synth_actors.datasets.jobs.job_result import JobResult
 from synth_actors.datasets.jobs.open_job import Job, open_prepared
@@ -74,7 +75,7 @@ def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> E
     ending = Ending(prepared.making.plan.job.count)
     started_at = time.monotonic()
     try:
-        with metrics_page(exports.metrics_port) as page:
+        with warnings_said(display.say), metrics_page(exports.metrics_port) as page:
             export = partial(exporting, exports=exports, page=page)
             trio.run(_watched, prepared, wish, display, ending, export)
     finally:
