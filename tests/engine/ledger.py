@@ -1,4 +1,4 @@
-"""Who has paid for what?  A provider that writes down what each call has used, and callers who write down their bills."""
+"""Who has paid for what?  A provider writes down what each call has used, and callers write down their bills."""
 
 from __future__ import annotations
 
