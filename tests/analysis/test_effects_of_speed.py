@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from synth_actors import Endpoint, Price, Provider, Snapshot, Usage
+from synth_actors import Endpoint, EngineConfig, Price, Provider, Snapshot, Usage
 from synth_actors.findings import Finding, Prediction
 from synth_actors.policy.throughput import attempts
 from synth_actors.testing import HiddenLimits, ScriptedProvider, Step, Trouble
@@ -49,13 +49,26 @@ def assert_close(finding: Finding, before: float, after: float) -> None:
     assert after / before == pytest.approx(prediction.then / prediction.now, rel=WITHIN)
 
 
+def busy(
+    endpoints: Endpoints,
+    settings: EngineConfig,
+    users: int,
+    *,
+    max_tokens: int = 100,
+    until_s: tuple[float, float] = (5.0, 25.0),
+) -> tuple[Snapshot, float]:
+    """While users ask for ever: the later of two snapshots, and the answers a second between them."""
+    first, last = while_users_ask(endpoints, settings, users, max_tokens=max_tokens, until_s=until_s)
+    return last, (last.counters.succeeded - first.counters.succeeded) / (until_s[1] - until_s[0])
+
+
 # ------------------------------------------------------------------------------------------------ concurrency
 
 
-@pytest.mark.parametrize(("places", "spread", "seed"), [(3, 0.3, 1), (7, 0.5, 2), (15, 0.4, 3)])
+@pytest.mark.parametrize(("places", "spread", "seed"), [(3, 0.3, 1), (7, 0.5, 2), (12, 0.4, 3)])
 def test_more_places_bring_what_little_s_law_says(places: int, spread: float, seed: int) -> None:
     def run(concurrency: int) -> Snapshot:
-        return batch(lambda: [server(spread=spread, seed=seed)], config(max_concurrency=concurrency), 35 * places)
+        return batch(lambda: [server(spread=spread, seed=seed)], config(max_concurrency=concurrency), 50 * places)
 
     before = run(places)
     finding = found("engine_is_saturated", before)
@@ -66,26 +79,26 @@ def test_more_places_bring_what_little_s_law_says(places: int, spread: float, se
 
 @pytest.mark.parametrize(("places", "users"), [(4, 9), (6, 22), (11, 31)])
 def test_places_for_everybody_who_waits_are_as_many_as_there_are_users(places: int, users: int) -> None:
-    def run(concurrency: int) -> Snapshot:
-        return by_users(lambda: [server(spread=0.3)], config(max_concurrency=concurrency), users, each=25)
+    def run(concurrency: int) -> tuple[Snapshot, float]:
+        return busy(lambda: [server(spread=0.3)], config(max_concurrency=concurrency), users)
 
-    before = run(places)
-    finding = found("engine_is_saturated", before)
+    snapshot, before = run(places)
+    finding = found("engine_is_saturated", snapshot)
     assert wanted(finding) == pytest.approx(users, abs=1)
-    assert_close(finding, per_s(before), per_s(run(wanted(finding))))
+    assert_close(finding, before, run(wanted(finding))[1])
 
 
 @pytest.mark.parametrize(("own", "users"), [(3, 8), (5, 13), (9, 17)])
 def test_more_places_at_an_endpoint_bring_what_was_predicted(own: int, users: int) -> None:
-    def run(limit: int) -> Snapshot:
+    def run(limit: int) -> tuple[Snapshot, float]:
         def endpoints() -> list[Endpoint]:
             return [Endpoint(provider=server(spread=0.2), name="server", max_concurrency=limit)]
 
-        return by_users(endpoints, config(max_concurrency=30), users, each=25)
+        return busy(endpoints, config(max_concurrency=30), users)
 
-    before = run(own)
-    finding = found("endpoint_is_saturated", before)
-    assert_close(finding, per_s(before), per_s(run(wanted(finding))))
+    snapshot, before = run(own)
+    finding = found("endpoint_is_saturated", snapshot)
+    assert_close(finding, before, run(wanted(finding))[1])
 
 
 @pytest.mark.parametrize(("places", "users"), [(3, 12), (5, 14), (7, 16)])
@@ -128,14 +141,11 @@ def test_smaller_max_tokens_bring_what_was_predicted(max_tokens: int, tokens: in
 @pytest.mark.parametrize(("max_tokens", "tokens", "places"), [(8000, 60, 16), (20_000, 150, 9), (5000, 90, 30)])
 def test_smaller_max_tokens_let_more_calls_fit_into_a_budget(max_tokens: int, tokens: int, places: int) -> None:
     def run(asked: int) -> tuple[Snapshot, float]:
-        """The snapshot after ten seconds, and the answers a second in the ten before it."""
-
         def endpoints() -> list[Endpoint]:
             return [Endpoint(provider=server(tokens=tokens), name="server", price=PRICE)]
 
         settings = config(max_concurrency=places, budget_usd=0.4)
-        first, last = while_users_ask(endpoints, settings, places, max_tokens=asked, until_s=[4.5, 9.5])
-        return last, (last.counters.succeeded - first.counters.succeeded) / 5.0
+        return busy(endpoints, settings, places, max_tokens=asked, until_s=(4.5, 9.5))
 
     snapshot, before = run(max_tokens)
     finding = found("max_tokens_are_too_large", snapshot)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synth_actors.cli.remedies import on_command_line
+from synth_actors.cli.summary import _about_engine
 from synth_actors.policy.bottlenecks import analyze
 from tests.policy.bottleneck_cases import CASES
 
@@ -50,3 +51,15 @@ def test_no_remedy_speaks_python(rule: str) -> None:
     for remedy in analyze(CASES[rule]).recommendations:
         assert "Config(" not in on_command_line(remedy)
         assert "Endpoint(" not in on_command_line(remedy)
+
+
+def test_a_finding_of_the_summary_says_what_its_remedy_would_bring() -> None:
+    ((severity, text),) = _about_engine(CASES["engine_is_saturated"], but="")
+    assert severity == "medium"
+    assert text == (
+        "10 of 10 places are taken and 30 requests wait: --concurrency 40; throughput_per_s 34.5/s -> 138/s"
+    )
+
+
+def test_a_finding_that_is_not_to_be_told_is_left_out() -> None:
+    assert list(_about_engine(CASES["requests_fail"], but="requests_fail")) == []

@@ -13,7 +13,7 @@ from synth_actors.cli.remedies import on_command_line
 from synth_actors.findings import UNITS, Finding, Setting
 from synth_actors.histogram import LatencySummary
 from synth_actors.policy.bottlenecks import analyze
-from synth_actors.policy.rules.thresholds import SEVERITIES
+from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES
 from synth_actors.providers.base import Fault
 from synth_actors.snapshot import (
     SERIES,
@@ -30,6 +30,7 @@ from synth_actors.snapshot import (
     TtlPoint,
 )
 from tests.policy.bottleneck_cases import CASES
+from tests.policy.test_bottlenecks_thresholds import EDGES, severity
 
 few = st.integers(0, 40) | st.integers(0, 100_000)
 amounts = few | st.integers(0, 2**36)
@@ -197,6 +198,19 @@ def test_any_snapshot_has_findings_that_make_sense(snapshot: Snapshot) -> None:
         assert_makes_sense(finding, snapshot)
     assert str(report)
     json.dumps(asdict(report), allow_nan=False)
+
+
+@given(st.sampled_from(list(EDGES)), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
+def test_a_severity_never_falls_when_the_figure_gets_worse(rule: str, one: float, other: float) -> None:
+    name, snapshot_at = EDGES[rule]
+    levels = getattr(DEFAULT_THRESHOLDS, name)
+    falls = levels[0] > levels[3]
+    highest = 1.2 * max(levels)
+    scale = min(1.0, highest) if highest <= 1.2 else highest
+    better, worse = sorted((scale * one, scale * other), reverse=falls)
+    found = [severity(rule.strip(), snapshot_at(value)) for value in (better, worse)]
+    ranks = [-1 if each is None else SEVERITIES.index(each) for each in found]
+    assert ranks == sorted(ranks)
 
 
 planted = st.sampled_from(list(CASES.values()))
