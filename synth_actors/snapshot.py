@@ -216,6 +216,7 @@ class RouterSnapshot:
     failovers: int = 0
     routing: str = "preference"
     budget_usd: float | None = None  # the most that calls may cost; None: no budget
+    budget_spent_usd: float | None = None  # of it, by earlier runs, too; a call of unknown cost counts at its most
     busy_s: float = 0.0  # attempts under way, summed over time: divided by time, how many there were on average
     backlog_s: float = 0.0  # the same of requests that wait
     saturated_s: float = 0.0  # how long requests waited while every place was taken

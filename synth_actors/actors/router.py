@@ -379,6 +379,7 @@ class RouterActor(Decider[RouterMessage]):
             failovers=self._failovers,
             abandoned=self._abandoned,
             budget_usd=self._budget.limit_usd,
+            budget_spent_usd=None if self._budget.limit_usd is None else self._budget.spent_usd,
             busy_s=load.busy_s,
             backlog_s=load.backlog_s,
             saturated_s=load.saturated_s,

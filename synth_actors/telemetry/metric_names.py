@@ -88,6 +88,13 @@ _REQUESTS = (
         "gauge", "RouterSnapshot", "budget_usd", "budget_usd", "Dollars that may be spent; no sample without a budget."
     ),
     _one(
+        "gauge",
+        "RouterSnapshot",
+        "budget_spent_usd",
+        "budget_spent_usd",
+        "Dollars of the budget that are spent, by earlier runs of the job, too; no sample without a budget.",
+    ),
+    _one(
         "counter",
         "Counters",
         "samples_dropped",
