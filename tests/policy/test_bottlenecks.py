@@ -25,6 +25,7 @@ from tests.policy.bottleneck_cases import (
     NOT_TOO_LARGE,
     ONE_FAILS,
     OWN_LIMIT,
+    RESERVED,
     SATURATED,
     SHORT_TTL,
     SLOW_CALLS,
@@ -210,6 +211,17 @@ def test_a_cap_for_want_of_memory_says_how_much_is_wanting() -> None:
 
 def test_a_cache_is_raised_to_where_its_curve_has_flattened() -> None:
     assert the("cache_is_too_small", SMALL_CACHE).remedy == "CacheConfig(max_entries=1000 -> 4000)"
+
+
+def test_what_earlier_runs_have_spent_of_a_budget_is_not_left() -> None:
+    priced = replace(RESERVED.router.endpoints["a"], rate_limits={}, usd_per_mtok={"input": 1.0, "output": 10.0})
+    rich = with_router(with_endpoints(RESERVED, priced), budget_usd=10.0, budget_spent_usd=0.5)
+    assert "max_tokens_are_too_large" not in {finding.rule for finding in analyze(rich).bottlenecks}
+    # a call sets aside $0.01 for its answer and $0.0004 for its prompt: what is left holds four of ten at once
+    finding = the("max_tokens_are_too_large", with_router(rich, budget_spent_usd=9.955))
+    assert finding.kind == "cost"
+    assert "hold 4 calls at once" in finding.what
+    assert finding.remedy == "Request(max_tokens=1000 -> 200)"
 
 
 def test_lookups_that_may_not_be_answered_by_the_cache_gain_nothing() -> None:

@@ -105,6 +105,7 @@ routers = st.builds(
     retries_by_reason=st.dictionaries(st.sampled_from([fault.value for fault in Fault]), few, max_size=4),
     routing=st.sampled_from(["preference", "least_loaded", "fastest", "cheapest", "weighted"]),
     budget_usd=dollars,
+    budget_spent_usd=dollars,
     busy_s=times,
     backlog_s=times,
     saturated_s=times,

@@ -208,7 +208,7 @@ def _reserved_tokens(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 
 def _reserved_dollars(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """The rest of the budget holds fewer reservations than there are places."""
-    router, spent_usd = snapshot.router, snapshot.counters.cost_usd
+    router, spent_usd = snapshot.router, snapshot.router.budget_spent_usd
     endpoint = max(router.endpoints.values(), key=lambda e: e.successes, default=None)
     if router.budget_usd is None or spent_usd is None or endpoint is None or not router.backlog:
         return None
