@@ -27,16 +27,19 @@ if TYPE_CHECKING:
     from synth_actors.datasets import generate_rows
     from synth_actors.engine import Engine, open_engine
     from synth_actors.findings import BottleneckReport
-    from synth_actors.policy.bottlenecks import analyze
+    from synth_actors.policy.bottlenecks import BottleneckAnalyzer, analyze
+    from synth_actors.policy.rules.thresholds import Thresholds
     from synth_actors.snapshot import Snapshot
     from synth_actors.telemetry import PerformanceMonitor
 
 _HOME = {
     "AttemptLog": "attempt_log",
+    "BottleneckAnalyzer": "policy.bottlenecks",
     "BottleneckReport": "findings",
     "Engine": "engine",
     "PerformanceMonitor": "telemetry",
     "Snapshot": "snapshot",
+    "Thresholds": "policy.rules.thresholds",
     "analyze": "policy.bottlenecks",
     "generate_rows": "datasets",
     "open_engine": "engine",
@@ -44,6 +47,7 @@ _HOME = {
 
 __all__ = [
     "AttemptLog",
+    "BottleneckAnalyzer",
     "BottleneckReport",
     "BudgetExceededError",
     "CacheConfig",
@@ -67,6 +71,7 @@ __all__ = [
     "Response",
     "Snapshot",
     "SynthActorsError",
+    "Thresholds",
     "Usage",
     "analyze",
     "generate_rows",

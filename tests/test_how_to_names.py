@@ -22,7 +22,8 @@ from synth_actors.snapshot import (
     RouterSnapshot,
     Snapshot,
 )
-from synth_actors.telemetry.metric_names import METRICS, PREFIX
+from synth_actors.telemetry.metric import PREFIX
+from synth_actors.telemetry.metric_names import METRICS
 
 HOW_TO = Path(__file__).resolve().parent.parent / "docs" / "how-to"
 TROUBLE = (HOW_TO / "troubleshooting.md").read_text(encoding="utf-8")

@@ -4,7 +4,9 @@
 everybody has: `prometheus`, `otel`; `hlog` and `hgrm` write the files of HdrHistogram, `logs` formats records.
 """
 
+from synth_actors.policy.bottlenecks import BottleneckAnalyzer, analyze
 from synth_actors.policy.interval import PerformanceMetrics
+from synth_actors.policy.rules.thresholds import Thresholds
 from synth_actors.telemetry.monitor import PerformanceMonitor
 
-__all__ = ["PerformanceMetrics", "PerformanceMonitor"]
+__all__ = ["BottleneckAnalyzer", "PerformanceMetrics", "PerformanceMonitor", "Thresholds", "analyze"]

@@ -13,6 +13,7 @@ from typing import Literal
 from synth_actors.histogram import LatencySummary
 from synth_actors.snapshot import Snapshot
 
+PREFIX = "synth_actors_"
 UNITS = ("seconds", "bytes", "usd", "ratio")
 
 Kind = Literal["counter", "gauge", "info", "state", "histogram"]
@@ -134,3 +135,29 @@ def _out_of_range(snapshot: Snapshot) -> Mapping[str, int]:
     for series in snapshot.series:
         counts[series.name] += series.summary.out_of_range
     return counts
+
+
+def one(kind: Kind, source: Source, field: str, name: str, text: str, label: str = "") -> Metric:
+    """The figure in one `field`, or one for each key of a mapping by `label`."""
+    return Metric(name=PREFIX + name, kind=kind, help=text, source=source, fields=(field,), label=label)
+
+
+def several(source: Source, label: str, fields: str, name: str, text: str) -> Metric:
+    """A counter; `fields` are `LABEL_VALUE=FIELD`, separated by blanks."""
+    return Metric(
+        name=PREFIX + name, kind="counter", help=text, source=source, fields=tuple(fields.split()), label=label
+    )
+
+
+def state(source: Source, name: str, text: str, states: tuple[str, ...]) -> Metric:
+    """One of `states`, in the field `state`: 1 for the one that it is, 0 for the others."""
+    return Metric(
+        name=PREFIX + name, kind="state", help=text, source=source, fields=("state",), label="state", states=states
+    )
+
+
+def durations(series: str, name: str, text: str) -> Metric:
+    """The histogram of one series, in seconds."""
+    return Metric(
+        name=PREFIX + name, kind="histogram", help=text, source="SeriesSnapshot", fields=("histogram",), series=series
+    )

@@ -21,7 +21,8 @@ from synth_actors import ConfigError, Endpoint, EngineConfig, GenerationError, P
 from synth_actors.providers.base import Fault
 from synth_actors.snapshot import SERIES
 from synth_actors.telemetry import prometheus
-from synth_actors.telemetry.metric_names import BUCKETS_S, LEFT_OUT, METRICS, PREFIX
+from synth_actors.telemetry.metric import PREFIX
+from synth_actors.telemetry.metric_names import BUCKETS_S, LEFT_OUT, METRICS
 from synth_actors.telemetry.prometheus import collector
 from synth_actors.testing import ScriptedProvider, Step
 from tests.engine.support import dollar_endpoint
