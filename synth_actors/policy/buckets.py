@@ -71,25 +71,45 @@ class ServerBucket:
 
     What others take shows as a level that is lower than reckoned each time the server tells it.  It is learned by
     integrating that error, and taken off what comes back, down to `LEAST_OWN_SHARE` of it.
+
+    Of calls that were sent together nobody knows in which order they came.  So the level is that of the one with the
+    least left, less all that were not heard of yet, though most of them came before it; it rises with each that is
+    heard of.  The error is reckoned with as many as are likely to have come after it, else every burst looked as if
+    somebody else had used up what it took itself.
     """
 
-    __slots__ = ("_error", "_foreign_per_s", "_per_s", "_since", "bucket")
+    __slots__ = ("_error", "_foreign_per_s", "_gap", "_heard", "_lowest", "_lowest_at", "_per_s", "_since", "bucket")
 
-    def __init__(self, allowance: Allowance, outstanding: float, begun_at: float, now: float) -> None:
+    def __init__(
+        self, allowance: Allowance, outstanding: float, begun_at: float, now: float, *, unsure: float | None = None
+    ) -> None:
         self.bucket = Bucket(allowance.limit or 0.0, now)
         self._per_s = self.bucket.per_s
         self._foreign_per_s = 0.0
         self._error = 0.0  # reckoned since `_since`
         self._since = now
-        self.heard(allowance, outstanding, begun_at, now)
+        self._lowest = inf  # what the call with the least left had told, of those sent with it, as of `_lowest_at`
+        self._lowest_at = now
+        self._heard = 0  # of those
+        self._gap = 0.0  # between the level and what is likely
+        self.heard(allowance, outstanding, begun_at, now, unsure=unsure)
         self._error = 0.0
 
     def heard(
-        self, allowance: Allowance, outstanding: float, begun_at: float, now: float, *, at_most: bool = False
+        self,
+        allowance: Allowance,
+        outstanding: float,
+        begun_at: float,
+        now: float,
+        *,
+        at_most: bool = False,
+        unsure: float | None = None,
     ) -> None:
         """A call sent at `begun_at` brought `allowance`; `outstanding` was sent, or is expected, since.
 
-        `at_most`: others that were sent with it have told already, and the lowest level holds.
+        `at_most`: others that were sent with it have told already, and the lowest holds.  `unsure` is the part of
+        `outstanding` that was sent with it and may have come before it; None: what is outstanding was not sent, it is
+        expected.
         """
         bucket, remaining = self.bucket, allowance.remaining
         if allowance.limit:  # a limit of 0 would never be ready again, and no header would correct it
@@ -101,13 +121,28 @@ class ServerBucket:
         if there > bucket.capacity:  # it ran over: what is missing then nobody has taken
             there = bucket.capacity
             self._error, self._since = 0.0, now
-        level = there - outstanding - MARGIN_S * bucket.per_s
-        if at_most and level > bucket.level(now):
+        margin = MARGIN_S * bucket.per_s
+        if unsure is not None:
+            there = self._lowest_of_burst(there, at_most, now)
+        elif at_most and there - outstanding - margin > bucket.level(now):
             return
-        self._error += level - bucket.level(now) if there < bucket.capacity else 0.0
+        level, gap_before = there - outstanding - margin, self._gap
+        self._gap = 0.0 if unsure is None else unsure - unsure / (self._heard + 1)
+        likely, reckoned = level + self._gap, bucket.level(now) + gap_before
+        self._error += likely - reckoned if there < bucket.capacity else 0.0
         bucket.correct(level, now)
         if now - self._since >= FOREIGN_WINDOW_S:
             self._learn(now)
+
+    def _lowest_of_burst(self, there: float, at_most: bool, now: float) -> float:
+        if at_most:
+            self._heard += 1
+            before = self._lowest + (now - self._lowest_at) * self.bucket.per_s
+            there = min(there, before)
+        else:
+            self._heard = 1
+        self._lowest, self._lowest_at = there, now
+        return there
 
     @property
     def _own_per_s(self) -> float:

@@ -262,15 +262,17 @@ class EndpointLimits:
         outstanding = self._outstanding(ticket)
         for kind in Kind:
             if (allowance := getattr(limits, kind.value)) is not None:
-                self._correct(kind, allowance, outstanding.of(kind), ticket.at, is_newest, now)
+                self._correct(kind, allowance, outstanding.of(kind), ticket, is_newest, now)
 
     def _correct(
-        self, kind: Kind, allowance: Allowance, outstanding: float, begun_at: float, is_newest: bool, now: float
+        self, kind: Kind, allowance: Allowance, outstanding: float, ticket: Ticket, is_newest: bool, now: float
     ) -> None:
+        is_metered = self._meters and kind in (Kind.OUTPUT_TOKENS, Kind.TOKENS)
+        unsure = None if is_metered else ticket.burst.unheard.of(kind)
         if (named := self.named.get(kind)) is not None:
-            named.heard(allowance, outstanding, begun_at, now, at_most=not is_newest)
+            named.heard(allowance, outstanding, ticket.at, now, at_most=not is_newest, unsure=unsure)
         elif allowance.limit:
-            self.named[kind] = ServerBucket(allowance, outstanding, begun_at, now)
+            self.named[kind] = ServerBucket(allowance, outstanding, ticket.at, now, unsure=unsure)
 
     def refused(self, ticket: Ticket | None, limits: RateLimits | None, now: float, *, counted: bool) -> None:
         """It was refused before work: nothing was used.

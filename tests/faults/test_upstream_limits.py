@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from synth_actors import EngineConfig, RateLimitedError, Request
+from synth_actors import CacheConfig, EngineConfig, RateLimitedError, Request, open_engine
 from synth_actors.policy.breaker import LONGEST_PAUSE_S
 from synth_actors.policy.retry import LONGEST_RETRY_AFTER_S
 from synth_actors.providers.base import Call, Completion, Emit, Fault
@@ -97,6 +97,20 @@ async def test_a_limit_per_minute_is_used_to_the_full(headers: bool, retry_after
     assert run.lost == []
     assert server.counts.attempts == run.attempts
     assert run.failures["rate_limited"] <= (0 if headers else 0.15 * run.attempts)
+
+
+@pytest.mark.parametrize("per_minute", [3, 5, 10, 12])
+async def test_a_limit_of_few_requests_is_used_to_the_full_though_its_calls_come_in_bursts(
+    per_minute: int, autojump_clock: Any
+) -> None:
+    pace = Pace(ttft_s=Constant(value=5.0), token_s=Constant(value=0.0), output_tokens=Constant(value=20))
+    server = SimulatedProvider(HiddenLimits(requests_per_minute=per_minute), pace)
+    config = EngineConfig(max_concurrency=20, outage_patience_s=1e6, cache=CacheConfig(enabled=False))
+    async with open_engine(server, config) as engine:
+        with trio.move_on_after(1800.0):
+            await engine.generate_batch([f"prompt {number}" for number in range(40 * per_minute)])
+        answered = (await engine.metrics()).router.endpoints[server.name].successes
+    assert answered >= 0.8 * 30 * per_minute
 
 
 async def test_the_first_tokens_of_long_answers_say_that_there_is_room_for_more(autojump_clock: Any) -> None:
