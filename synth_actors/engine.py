@@ -106,16 +106,17 @@ class Engine:
         snapshot: Snapshot = await self._wiring.metrics.ask(TakeSnapshot())
         return snapshot
 
-    def metrics_now(self, *, histograms: bool = False) -> Snapshot:
+    def metrics_now(self, *, histograms: bool = False, whole: bool = False) -> Snapshot:
         """The same at once, for exporters; with `histograms`, the series come with all their counts.
 
-        It must be called in the engine's trio run.  At most 1,000 samples are folded for it; of what came since the
-        last quarter of a second, durations beyond that are in a later one.
+        It must be called in the engine's trio run.  At most 1,000 samples are folded for it, of at most ten series: of
+        the durations since the last quarter of a second, the rest is in a later one.  With `whole` all of them are in
+        it, and nothing else runs for as long as that takes: 0.3 to 0.9 us a sample, 50 us a series.
 
         Raises:
             EngineClosedError: the engine was closed.
         """
-        return self._wiring.snapshot_now(histograms=histograms)
+        return self._wiring.snapshot_now(histograms=histograms, whole=whole)
 
     @whole_context
     async def watch_metrics(self, interval_s: float = 1.0) -> AsyncIterator[trio.MemoryReceiveChannel[Snapshot]]:

@@ -320,10 +320,10 @@ class Wiring:
 
     # ------------------------------------------------------------------------------------------------ figures
 
-    def snapshot_now(self, *, histograms: bool) -> Snapshot:
-        """A snapshot, without waiting for what is too much to be folded at once."""
+    def snapshot_now(self, *, histograms: bool, whole: bool = False) -> Snapshot:
+        """A snapshot; unless it is to be `whole`, without what is too much to be folded at once."""
         self.metrics.check_open()
-        return self._metrics.snapshot_now(histograms=histograms)
+        return self._metrics.snapshot_now(histograms=histograms, whole=whole)
 
     def _router_snapshot(self) -> RouterSnapshot:
         return replace(self._router.snapshot(), routing=self.config.routing)

@@ -76,10 +76,15 @@ class MetricsActor(Decider[TakeSnapshot]):
         self._queue.append(message)
         self._fold(FOLD_SLICE)
 
-    def snapshot_now(self, *, histograms: bool) -> Snapshot:
-        """A snapshot without waiting; what had to be folded before and was too much for one turn is not in it."""
+    def snapshot_now(self, *, histograms: bool, whole: bool = False) -> Snapshot:
+        """A snapshot without waiting.
+
+        Unless it is to be `whole`, what had to be folded before and was too much for one turn is not in it.
+        """
         self._collect()
         self._fold(FOLD_AT_ONCE)
+        while whole and self._queue:
+            self._fold(FOLD_AT_ONCE)
         return self._snapshot(histograms=histograms)
 
     def next_wakeup(self) -> float:

@@ -157,7 +157,7 @@ class IntervalLog:
         self.intervals = 0
         self.problem: OSError | None = None
         self._engine = engine
-        self._begun = self._last = engine.metrics_now(histograms=True)
+        self._begun = self._last = engine.metrics_now(histograms=True, whole=True)
         self._before = _by_tag(self._last)
         self._unwritten: deque[_Interval] = deque()
         self._writer: HlogWriter | None = None

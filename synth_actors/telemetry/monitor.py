@@ -17,7 +17,8 @@ class PerformanceMonitor:
     """Measures what `engine` does from `start` to `stop`, or inside a `with` or `async with` block.
 
     Any number of monitors may look at one engine at the same time, each at its own interval.  A monitor costs nothing
-    in between: it compares two states of the engine's histograms.
+    in between: it compares two states of the engine's histograms.  Each look has every duration up to it, and takes
+    0.3 us for each that came in the last quarter of a second.
 
     Example:
         monitor = PerformanceMonitor(engine)
@@ -69,7 +70,7 @@ class PerformanceMonitor:
         return between(before, after, cpu_s=cpu_after_s - cpu_before_s)
 
     def _look(self) -> tuple[Snapshot, float]:
-        return self._engine.metrics_now(histograms=True), process_time()
+        return self._engine.metrics_now(histograms=True, whole=True), process_time()
 
     def __enter__(self) -> Self:
         self.start()

@@ -117,6 +117,31 @@ async def test_what_is_wrong_with_its_use_is_said(autojump_clock: trio.testing.M
         engine.metrics_now()
 
 
+def many(number: int) -> list[Endpoint]:
+    providers = [ScriptedProvider(script) for _ in range(number)]
+    return [Endpoint(provider=each, model=each.model, name=f"e{number}") for number, each in enumerate(providers)]
+
+
+async def test_every_duration_of_the_interval_is_in_it_whatever_the_number_of_series(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_engine(many(8), EngineConfig(routing="weighted")) as engine:
+        with PerformanceMonitor(engine) as monitor:
+            await engine.generate_batch([f"0.{number}" for number in range(10, 26)])
+    metrics = monitor.metrics()
+    counts = {name: metrics.latency[name].count for name in ("response", "queue", "service")}
+    assert counts == dict.fromkeys(counts, 16)
+
+
+async def test_no_duration_of_what_was_done_just_before_is_in_it(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_engine(priced(), EngineConfig(max_concurrency=5000)) as engine:
+        await engine.generate_batch([f"9.{number:05}" for number in range(5000)])
+        with PerformanceMonitor(engine) as monitor:
+            await engine.generate("0.1")
+    assert monitor.metrics().latency["response"].count == 1
+    assert monitor.metrics().max_s == pytest.approx(0.1, rel=0.001)
+
+
 async def test_an_exception_leaves_the_block_as_itself(autojump_clock: trio.testing.MockClock) -> None:
     async def fail() -> None:
         async with open_engine(priced()) as engine:
