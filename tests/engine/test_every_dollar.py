@@ -300,7 +300,7 @@ asks = st.fixed_dictionaries(
         "at_s": eighths,
         "read": st.booleans(),
         "chunks": st.one_of(st.just(1_000), st.integers(1, 4)),
-        "pause_s": st.sampled_from([0.0, 0.0, 2.0]),
+        "pause_s": st.sampled_from([0.0, 0.0, 2.0003]),
         "leaves_after_s": st.one_of(st.just(1e6), st.just(1e6), eighths),
         "timeout_s": st.one_of(st.none(), st.none(), st.integers(1, 40).map(lambda quarter: quarter / 4)),
         "schema": st.sampled_from([None, None, {"type": "object"}]),
