@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import trio
 
@@ -47,11 +49,12 @@ def require_client() -> None:
 class EngineCollector:
     """What `collector` gives: for `CollectorRegistry.register`.
 
-    It may be asked in any thread.  Once the engine is closed it yields nothing.
+    It may be asked in any thread.  Once the engine is closed it yields nothing.  It keeps no engine alive: a registry
+    may last as long as the program and get one engine after another.
     """
 
     def __init__(self, engine: Engine, token: trio.lowlevel.TrioToken) -> None:
-        self._engine = engine
+        self._engine = ref(engine)
         self._token = token
 
     def describe(self) -> list[Family]:
@@ -77,10 +80,12 @@ class EngineCollector:
         return trio.lowlevel.in_trio_run() and trio.lowlevel.current_trio_token() is self._token
 
     def _snapshot(self) -> Snapshot | None:
-        try:
-            return self._engine.metrics_now(histograms=True)
-        except EngineClosedError:
+        engine = self._engine()
+        if engine is None:
             return None
+        with suppress(EngineClosedError):
+            return engine.metrics_now(histograms=True)
+        return None
 
     def _snapshot_from_outside(self) -> Snapshot | None:
         """Not `trio.from_thread.run_sync`: that waits for ever, also when trio's thread waits for this one."""
@@ -102,7 +107,8 @@ class EngineCollector:
             raise TimeoutError(f"trio's thread has not answered for {PATIENCE_S:g} s: something blocks it") from None
 
     def __repr__(self) -> str:
-        return f"<EngineCollector of {self._engine!r}>"
+        engine = self._engine()
+        return f"<EngineCollector of {'an engine that is gone' if engine is None else repr(engine)}>"
 
 
 class _Paced(list[Any]):

@@ -7,6 +7,7 @@ import gc
 import re
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from synth_actors import ConfigError, Endpoint, EngineConfig, GenerationError, Price, open_engine, snapshot
+from synth_actors import ConfigError, Endpoint, Engine, EngineConfig, GenerationError, Price, open_engine, snapshot
 from synth_actors.providers.base import Fault
 from synth_actors.snapshot import SERIES
 from synth_actors.telemetry import prometheus
@@ -275,6 +276,27 @@ def test_nothing_and_no_error_comes_after_the_engine_or_the_run_has_ended() -> N
 
     assert trio.run(program) == b""
     assert generate_latest(registry) == b""
+
+
+def test_a_registry_keeps_no_engine_alive_and_may_get_the_next_one() -> None:
+    registry = CollectorRegistry()
+    engines: list[weakref.ref[Engine]] = []
+
+    async def program() -> None:
+        for number in range(3):
+            async with open_engine(ScriptedProvider()) as engine:
+                registry.register(collector(engine))
+                engines.append(weakref.ref(engine))
+                await engine.generate_batch(["p"] * number)
+                assert value_of(samples_of(generate_latest(registry)), "requests_submitted_total") == number
+            del engine
+
+    trio.run(program)
+    gc.collect()
+    assert [engine() for engine in engines] == [None] * 3
+    assert generate_latest(registry) == b""
+    shown = [repr(each) for each in registry._collector_to_names]
+    assert shown == ["<EngineCollector of an engine that is gone>"] * 3
 
 
 async def test_registering_takes_no_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
