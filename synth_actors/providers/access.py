@@ -16,8 +16,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from synth_actors.errors import ConfigError, without_password
+from synth_actors.providers.secrets import Secrets, secret_headers
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -35,11 +37,16 @@ class MissingKeyError(ConfigError):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One address and the key for it, None when none is sent; `home` is False when it is not the provider's own."""
+    """One address and the key for it, None when none is sent; `home` is False when it is not the provider's own.
+
+    `user` are name and password, which are taken out of the address since client libraries log it.
+    """
 
     base_url: str
     key: str | None = field(repr=False)
     home: bool
+    user: tuple[str, str] | None = field(repr=False)
+    secrets: Secrets
 
 
 def access_of(endpoint: Endpoint) -> Access:
@@ -64,7 +71,11 @@ def access_of(endpoint: Endpoint) -> Access:
             raise ConfigError(
                 f"endpoint {endpoint.name!r}: extra_headers: {name!r} cannot be sent: use printable ASCII"
             )
-    return Access(base_url, key, is_home(endpoint))
+    parts = urlsplit(base_url)
+    user = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
+    secrets = Secrets([key, parts.password, *(user or ())[1:], *secret_headers(endpoint.extra_headers)])
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return Access(address, key, is_home(endpoint), user, secrets)
 
 
 def base_url_of(endpoint: Endpoint) -> str:

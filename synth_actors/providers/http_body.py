@@ -42,12 +42,15 @@ def parse_json(text: bytes, report: Reporter) -> dict[str, Any]:
     Raises:
         ProviderError: it is something else (FAILED).
     """
+    value, problem = None, ""
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as exc:
-        raise report.failed(f"the answer is no JSON ({exc}): {_shown(text)}") from exc
+        problem = str(exc)
+    if problem:  # not from it: it holds the whole text, with whatever secret is in there
+        raise report.failed(f"the answer is no JSON ({problem}): {report.shown(text)}")
     if not isinstance(value, dict):
-        raise report.failed(f"the answer is no JSON object: {_shown(text)}")
+        raise report.failed(f"the answer is no JSON object: {report.shown(text)}")
     return value
 
 
@@ -118,11 +121,7 @@ def _no_stream(kind: str, body: bytes, report: Reporter) -> ProviderError:
         value = orjson.loads(body)
         if isinstance(value, dict) and "error" in value:
             return report.of_body(value)
-    return report.failed(f"a stream was asked for, {kind} came: {_shown(body)}")
-
-
-def _shown(text: bytes) -> str:
-    return repr(text[:80].decode("utf-8", "replace"))
+    return report.failed(f"a stream was asked for, {kind} came: {report.shown(body)}")
 
 
 @asynccontextmanager

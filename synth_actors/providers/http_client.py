@@ -25,10 +25,13 @@ KEEPALIVE_S = 4.0
 """Idle connections are dropped before the 5 s after which uvicorn, Node and llama.cpp drop them: no race to lose."""
 
 
-def open_client(endpoint: Endpoint, reuse: Reuse | None = None) -> httpx2.AsyncClient:
+def open_client(
+    endpoint: Endpoint, reuse: Reuse | None = None, user: tuple[str, str] | None = None
+) -> httpx2.AsyncClient:
     """A client for one endpoint, whose pool never limits: the engine does.
 
-    `reuse` hears of every connection that is opened, but for those through a proxy, which httpx2 opens itself.
+    `user` are name and password, for basic authorization.  `reuse` hears of every connection that is opened, but for
+    those through a proxy, which httpx2 opens itself.
 
     Raises:
         ConfigError: `verify` names no certificate file, or the environment names a proxy that cannot be used.
@@ -37,6 +40,7 @@ def open_client(endpoint: Endpoint, reuse: Reuse | None = None) -> httpx2.AsyncC
     try:
         client = httpx2.AsyncClient(
             verify=certificates,
+            auth=user,
             timeout=httpx2.Timeout(connect=endpoint.connect_timeout_s, read=None, write=None, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEPALIVE_S),
             follow_redirects=False,

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from synth_actors.providers.base import Fault, ProviderError
+from synth_actors.providers.secrets import NO_SECRETS, Secrets
 from synth_actors.types import NO_USAGE, Usage
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ _ABOUT_SCHEMA = re.compile(
     re.IGNORECASE,
 )
 _SHOWN_CHARS = 400
+_QUOTED_CHARS = 80
+ERROR_CHARS = 4 * _SHOWN_CHARS
+"""So much of what a server said is looked at for what is shown of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def read_error(body: object) -> ErrorBody:
     """The message and the names (type, code) in an error body: parsed JSON of any dialect, or text."""
     if isinstance(body, (str, bytes)):
         text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body
-        return ErrorBody(" ".join(text.split())[: 4 * _SHOWN_CHARS])
+        return ErrorBody(" ".join(text.split())[:ERROR_CHARS])
     if isinstance(body, list) and body:  # Google's compatible server wraps the object in a list
         return read_error(body[0])
     if not isinstance(body, Mapping):
@@ -202,20 +206,16 @@ def _date(text: str | None) -> float | None:
         return None
 
 
-SHORTEST_SECRET = 6
-"""What is shorter ("none", "x") is no key but stands for one, and may stand in any text."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Makes the errors of one endpoint: it knows the key that must never be shown.  The engine adds who is speaking."""
+    """Makes the errors of one endpoint: it knows the secrets that must never be shown.  The engine adds who speaks."""
 
-    secret: str = field(default="", repr=False)
+    secrets: Secrets = NO_SECRETS
     connect_timeout_s: float = inf
 
-    def scrub(self, text: str) -> str:
-        """`text` without the key; some servers repeat it in their complaint."""
-        return text.replace(self.secret, "[key]") if len(self.secret) >= SHORTEST_SECRET else text
+    def shown(self, text: bytes) -> str:
+        """The beginning of what came, as an error quotes it."""
+        return repr(self.secrets.scrub(text[:ERROR_CHARS].decode("utf-8", "replace"))[:_QUOTED_CHARS])
 
     def of_status(self, status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
         """The error for an answer with an error status."""
@@ -236,7 +236,7 @@ class Reporter:
 
     def failed(self, what: str, usage: Usage = NO_USAGE, fault: Fault = Fault.FAILED) -> ProviderError:
         """An error in our own words."""
-        return ProviderError(fault, self.scrub(what), usage=usage)
+        return ProviderError(fault, self.secrets.scrub(what), usage=usage)
 
     def of_transport(self, exc: Exception, usage: Usage = NO_USAGE) -> ProviderError:
         """The error for a connection that could not be made, broke, or spoke no HTTP."""
@@ -250,8 +250,9 @@ class Reporter:
 
     def _line(self, what: str, said: str, error: ErrorBody) -> str:
         names = f" ({', '.join(error.names)})" if error.names else ""
-        shown = said if len(said) <= _SHOWN_CHARS else said[: _SHOWN_CHARS - 3] + "..."
-        return self.scrub(f"{what}{names}: {shown}")
+        clean = self.secrets.scrub(said)  # before it is cut: the beginning of a key is no less a secret
+        shown = clean if len(clean) <= _SHOWN_CHARS else clean[: _SHOWN_CHARS - 3] + "..."
+        return self.secrets.scrub(f"{what}{names}: {shown}")
 
 
 def transport_fault(exc: Exception) -> Fault:
@@ -287,11 +288,11 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
-def shows(exc: BaseException, secret: str) -> bool:
-    """Whether `secret` would be read by somebody who prints `exc` with its causes and their arguments."""
-    if not secret:
-        return False
-    parts: list[Any] = []
-    for link in _chain(exc):
-        parts += (str(link), repr(link.args), repr(getattr(link, "body", "")))
-    return any(secret in part for part in parts)
+def shows(exc: BaseException, secrets: Secrets) -> bool:
+    """Whether a secret would be read by somebody who prints `exc` with its causes, their arguments and bodies."""
+    return any(secrets.are_in(text) for link in _chain(exc) for text in (str(link), repr(link.args), _body(link)))
+
+
+def _body(exc: BaseException) -> str:
+    body = getattr(exc, "body", "")
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)

@@ -44,6 +44,7 @@ from synth_actors.providers.http_errors import Reporter, read_error, refuses_sch
 from synth_actors.providers.json_only import AnswerText, JsonOnly, plainly_no_json
 from synth_actors.providers.rate_headers import rate_limits
 from synth_actors.providers.schema_subset import in_words
+from synth_actors.providers.secrets import keep_out_of_foreign_logs
 from synth_actors.types import NO_USAGE, Usage
 
 if TYPE_CHECKING:
@@ -92,9 +93,10 @@ class HttpProvider(ABC):
         self.schema_in_prompt = False
         self._access = access
         self._extra_body = copy.deepcopy(endpoint.extra_body)  # what is sent stays what the identity says
-        self._report = Reporter(access.key or "", endpoint.connect_timeout_s)
+        self._report = Reporter(access.secrets, endpoint.connect_timeout_s)
+        keep_out_of_foreign_logs(access.secrets)
         self._reuse = Reuse()
-        self._http = open_client(endpoint, self._reuse)
+        self._http = open_client(endpoint, self._reuse, access.user)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {_public(self._access.base_url)}>"
@@ -124,7 +126,7 @@ class HttpProvider(ABC):
         except self.foreign_errors as exc:
             cause = exc
         failure = self._translated(cause, progress)
-        raise failure from (None if shows(cause, self._access.key or "") else cause)
+        raise failure from (None if shows(cause, self._access.secrets) else cause)
 
     # What an adapter says.
 

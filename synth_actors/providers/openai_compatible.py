@@ -30,6 +30,7 @@ from synth_actors.providers.base import Call, Fault, Metering, ProviderError
 from synth_actors.providers.http_body import parse_json
 from synth_actors.providers.http_provider import HttpProvider, Progress
 from synth_actors.providers.schema_subset import openai_strict
+from synth_actors.providers.secrets import Unshown
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -68,8 +69,7 @@ class OpenAICompatibleProvider(HttpProvider):
         self._usage_in_streams = True
         self._url = f"{self._access.base_url}/chat/completions"
         key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}
-        # As Headers, whose repr hides the authorization.
-        self._headers = httpx2.Headers({"content-type": "application/json", **key, **endpoint.extra_headers})
+        self._headers = Unshown({"content-type": "application/json", **key, **endpoint.extra_headers})
 
     def _subset(self, schema: dict[str, Any]) -> dict[str, Any] | None:
         strict = openai_strict(schema) if self._access.home else None

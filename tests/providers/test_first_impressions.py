@@ -8,7 +8,7 @@ import pytest
 
 from synth_actors import ConfigError, Endpoint, EngineConfig, GenerationError, Price, open_engine
 from synth_actors.providers.build import build_provider
-from synth_actors.providers.http_errors import Reporter
+from synth_actors.providers.secrets import Secrets
 from synth_actors.testing import Constant, HiddenLimits, Pace, ScriptedProvider, Step
 from tests.providers.dialects import DIALECTS, Dialect
 from tests.providers.server import json_reply, serving
@@ -16,8 +16,8 @@ from tests.providers.server import json_reply, serving
 
 @pytest.mark.parametrize(("key", "shown"), [("x", "max: x"), ("none", "max: x"), ("xxxxxx", "max: x")])
 def test_a_dummy_key_mangles_no_message(key: str, shown: str) -> None:
-    assert Reporter(key).scrub("max: x") == shown
-    assert Reporter("sk-123").scrub("it is sk-123") == "it is [key]"
+    assert Secrets([key]).scrub("max: x") == shown
+    assert Secrets(["sk-123"]).scrub("it is sk-123") == "it is [key]"
 
 
 def test_a_wrong_path_of_certificates_is_not_blamed_on_a_proxy() -> None:

@@ -1,0 +1,32 @@
+"""Whatever goes wrong in a test of faults: was a key seen anywhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.canary import FORMS, Watch, watching
+
+
+@pytest.fixture(autouse=True)
+def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Watch]:
+    """Every engine of every test here has canaries for keys, and nothing that it shows or writes may hold one."""
+    traced = "test_interrupts" not in request.node.nodeid  # which stops at each line that the package runs
+    with watching(monkeypatch, traced=traced) as watch:
+        watch.folders.append(tmp_path)
+        yield watch
+    assert watch.leaks() == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """What was printed, and what pytest shows of a failure, is looked at last."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    if "canary" in getattr(item, "fixturenames", ()):
+        shown = f"{report.capstdout}{report.capstderr}"
+        if any(form in shown for form in FORMS):
+            report.outcome = "failed"
+            report.longrepr = f"a key was printed: {shown[-500:]}"
+    return report  # type: ignore[return-value]
