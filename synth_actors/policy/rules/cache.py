@@ -87,6 +87,8 @@ def prompts_differ_in_formatting(snapshot: Snapshot, limits: Thresholds) -> Find
     if _lookups(cache) < limits.fewest_lookups or curves.format_checked < limits.fewest_requests:
         return None
     gain = share * cache.misses / max(1, _lookups(cache))
+    if not cache.misses:  # the file has what memory had not
+        return None
     setting = Setting(where="CacheConfig", name="normalise_prompts", now=False, then=True)
     return Finding(
         kind="cache",

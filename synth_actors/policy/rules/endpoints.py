@@ -8,6 +8,7 @@ from synth_actors.findings import Finding, Prediction, Setting, predicted, remed
 from synth_actors.policy.pace import TRY_AGAIN_CALLS, TRY_AGAIN_S
 from synth_actors.policy.retry import FAILED_AFTER_ACCEPTANCE
 from synth_actors.policy.rules.errors import remedy_for, worst_of
+from synth_actors.policy.rules.figures import computes_here
 from synth_actors.policy.rules.rates import pace_setter
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.policy.throughput import attempts, mean_in_flight, most_at_once
@@ -28,6 +29,8 @@ def endpoint_is_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     severity = severity_of(ratio, limits.slow_endpoint_ratio)
     share = times[slow][0] / calls
     if severity is None or share < limits.slow_endpoint_share or not _has_room(snapshot, fast, limits):
+        return None
+    if snapshot.router.routing == "cheapest" and _is_dearer(snapshot, fast, slow):  # that is what was chosen
         return None
     prediction = _with_fastest(snapshot, times, fast)
     if not prediction.is_better:
@@ -53,12 +56,17 @@ def endpoint_is_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 
 
 def _times(snapshot: Snapshot, limits: Thresholds) -> Mapping[str, tuple[int, float]]:
-    """Answers and their mean service time, by endpoint that is in use and has answered often enough to be judged."""
+    """Answers and their mean service time, by endpoint that is in use and has answered often enough to be judged.
+
+    What computes in this process is no model, and is not compared with one.
+    """
     counted: dict[str, tuple[int, float]] = {}
     endpoints = snapshot.router.endpoints
     for each in snapshot.series:
         row, name = each.summary, each.endpoint
         if each.name != "service" or each.outcome != "success" or name not in endpoints:
+            continue
+        if computes_here(endpoints[name]):
             continue
         if row.count >= limits.fewest_responses and row.mean_s > 0 and endpoints[name].state != "fatal":
             counted[name] = (row.count, row.mean_s)
@@ -70,6 +78,11 @@ def _has_room(snapshot: Snapshot, fast: str, limits: Thresholds) -> bool:
     endpoint, setter = snapshot.router.endpoints[fast], pace_setter(snapshot, limits)
     is_limited = setter is not None and setter.endpoint.name == fast
     return not is_limited and mean_in_flight(snapshot) <= most_at_once(endpoint)
+
+
+def _is_dearer(snapshot: Snapshot, one: str, other: str) -> bool:
+    endpoints = snapshot.router.endpoints
+    return _usd_a_call(endpoints[one]) > _usd_a_call(endpoints[other])
 
 
 def _with_fastest(snapshot: Snapshot, times: Mapping[str, tuple[int, float]], fast: str) -> Prediction:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from types import MappingProxyType
@@ -9,12 +11,33 @@ from types import MappingProxyType
 from synth_actors.findings import Finding, Setting
 from synth_actors.policy.rules.figures import output_tokens_per_call
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
-from synth_actors.snapshot import EndpointSnapshot, Snapshot
+from synth_actors.snapshot import SUCCEEDED, EndpointSnapshot, Snapshot
 
 Remedy = tuple[str, tuple[Setting, ...]]
 """What to do, in words and as settings."""
 _CUT = "cut at max_tokens"
 """What the last message says when an answer was cut."""
+_TIMEOUT = re.compile(r"no answer within (\w+_timeout_s)=([0-9.e+-]+)")
+"""What it says when a timeout of the endpoint has ended a call: which one, and how long it is."""
+_REFUSE = Setting(where="EngineConfig", name="on_full", now="refuse", then="wait")
+WITHOUT_A_CALL: Mapping[str, tuple[str, Remedy]] = MappingProxyType(
+    {
+        "deadline": (
+            "requests took longer than their timeout_s",
+            ("give them more time (timeout_s of Request or EngineConfig), or see what makes them slow", ()),
+        ),
+        "overloaded": (
+            "more than max_waiting requests were inside, and the engine refuses what is beyond",
+            (f"{_REFUSE}, or ask for less at once", (_REFUSE,)),
+        ),
+        "budget": ("the next call might have passed budget_usd", ("raise budget_usd or lower max_tokens", ())),
+        "closed": (
+            "the engine was closed before they were answered",
+            ("let requests end before the block of open_engine does, or raise drain_timeout_s", ()),
+        ),
+    }
+)
+"""How requests end that no call has failed: cause and remedy, by outcome."""
 
 
 def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
@@ -24,19 +47,34 @@ def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     severity = severity_of(counters.failed / max(1, ended), limits.failed_share)
     if severity is None or ended < limits.fewest_requests:
         return None
-    fault, worst = _worst(snapshot.router.endpoints.values())
-    remedy, settings = remedy_for(snapshot, worst, fault) if worst else ("see the errors of the requests", ())
+    fault, cause, (remedy, settings) = _why(snapshot)
     return Finding(
         kind="errors",
         rule="requests_fail",
         severity=severity,
         what=f"{counters.failed} of {ended} requests failed" + (f", most often {fault}" if fault else ""),
         evidence={"failed": float(counters.failed), "ended": float(ended), "retries": float(snapshot.router.retries)},
-        cause=_cause(worst, fault) if worst else "no call had failed: deadlines, the budget or a closed engine did it",
+        cause=cause,
         remedy=remedy,
         settings=settings,
         effort="low" if settings else "medium",
     )
+
+
+def _why(snapshot: Snapshot) -> tuple[str, str, Remedy]:
+    """How most of the requests failed that did, its cause and its remedy."""
+    outcomes: Counter[str] = Counter()
+    for each in snapshot.series:
+        if each.name == "response" and each.outcome not in SUCCEEDED and each.outcome != "cancelled":
+            outcomes[each.outcome] += each.summary.count
+    most = max(outcomes, key=lambda outcome: outcomes[outcome], default="")
+    if most in WITHOUT_A_CALL:
+        return most, *WITHOUT_A_CALL[most]
+    fault, worst = _worst(snapshot.router.endpoints.values())
+    if worst is not None:
+        return fault, _cause(worst, fault), remedy_for(snapshot, worst, fault)
+    cause = "no call had failed: deadlines, the budget or a closed engine did it"
+    return most, cause, ("see the errors of the requests", ())
 
 
 def endpoint_fails(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
@@ -125,18 +163,31 @@ def _fewer_places_and_another(snapshot: Snapshot, endpoint: EndpointSnapshot) ->
 
 
 def _more_patience(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
-    slowest_s = snapshot.latency["service"].max_s
-    wanted = max(1, ceil(2 * slowest_s))
+    """Twice the timeout that ended the last call, and twice what whole answers take."""
+    found = _TIMEOUT.search(endpoint.last_message)
+    name, now_s = (found[1], float(found[2])) if found else ("attempt_timeout_s", None)
+    slowest_s = snapshot.latency["service"].max_s if name == "attempt_timeout_s" else 0.0
+    too_short_s = now_s or _longest_cut_s(snapshot, endpoint)
+    wanted = max(1, ceil(2 * max(too_short_s, slowest_s)))
     setting = Setting(
-        where="Endpoint", name="attempt_timeout_s", now=None, then=wanted, endpoint=endpoint.name, is_now_known=False
+        where="Endpoint", name=name, now=now_s, then=wanted, endpoint=endpoint.name, is_now_known=now_s is not None
     )
-    return f"{setting} or more: whole answers took up to {slowest_s:.3g} s", (setting,)
+    answers = f": whole answers took up to {slowest_s:.3g} s" if slowest_s else ""
+    return f"{setting} or more{answers}", (setting,)
+
+
+def _longest_cut_s(snapshot: Snapshot, endpoint: EndpointSnapshot) -> float:
+    """How long the calls of `endpoint` took at most that ran out of time."""
+    rows = [s for s in snapshot.series if (s.name, s.endpoint, s.outcome) == ("service", endpoint.name, "timed_out")]
+    return max((row.summary.max_s for row in rows), default=0.0)
 
 
 def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
     if _CUT not in endpoint.last_message:
         return f"a model that follows a JSON Schema in place of {endpoint.name!r}, or a simpler output_schema", ()
-    wanted = max(1, ceil(2 * output_tokens_per_call(snapshot)))
+    # what the cut calls had asked for is not known: no less than the others did, and than was written
+    asked = endpoint.max_tokens_asked / max(1, endpoint.successes)
+    wanted = max(1, ceil(2 * max(asked, endpoint.longest_output_tokens, output_tokens_per_call(snapshot))))
     setting = Setting(where="Request", name="max_tokens", now=None, then=wanted, is_now_known=False)
     return f"{setting}: the answers of {endpoint.name!r} are cut", (setting,)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from synth_actors.policy.rules.thresholds import Thresholds
-from synth_actors.policy.throughput import attempts
-from synth_actors.snapshot import Snapshot
+from synth_actors.policy.throughput import REFUSALS, attempts
+from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 LOCAL_MODEL = "local"
 """Computes inside this process: its answers wait for the processor, whatever the settings."""
@@ -14,7 +14,12 @@ def is_local(snapshot: Snapshot) -> bool:
     """Whether all answers were computed here, or will be: more places or fewer tokens would change nothing."""
     endpoints = list(snapshot.router.endpoints.values())
     answering = [endpoint for endpoint in endpoints if endpoint.successes]
-    return all(LOCAL_MODEL in (each.model, each.provider) for each in answering or endpoints)
+    return all(computes_here(each) for each in answering or endpoints)
+
+
+def computes_here(endpoint: EndpointSnapshot) -> bool:
+    """Whether its answers are made up in this process: quickly, and of no use in place of a model's."""
+    return LOCAL_MODEL in (endpoint.model, endpoint.provider)
 
 
 def is_refused(snapshot: Snapshot, limits: Thresholds) -> bool:
@@ -30,5 +35,7 @@ def share_of_time(snapshot: Snapshot, seconds: float) -> float:
 
 
 def output_tokens_per_call(snapshot: Snapshot) -> float:
-    """Tokens of an answer, on average."""
-    return snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls)
+    """Tokens of an answer, on average over the calls that have ended and were not refused before work."""
+    endpoints = snapshot.router.endpoints.values()
+    idle = sum(e.in_flight + sum((e.failures or {}).get(fault, 0) for fault in REFUSALS) for e in endpoints)
+    return snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls - idle)

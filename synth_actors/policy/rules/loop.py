@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from synth_actors.findings import Finding, predicted
+from synth_actors.histogram import LatencySummary
 from synth_actors.policy.rules.figures import is_local
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import Snapshot
 
 DECIDERS = ("cache", "router")
 """Actors whose turns are the engine's own part of the loop's work; those of a generator are mostly waiting."""
+AT_ONCE = frozenset({*DECIDERS, "generators"})
+"""Actors that take a message as soon as they have a turn.  Others may be waiting for a thread or a disk meanwhile."""
 
 
 def loop_is_blocked(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
@@ -16,7 +19,7 @@ def loop_is_blocked(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 
     What computes inside this process blocks it by nature; then there is no finding.
     """
-    waits, response = snapshot.latency["mailbox_wait"], snapshot.latency["response"]
+    waits, response = _longest_waits(snapshot, limits), snapshot.latency["response"]
     severity = severity_of(waits.p99_s, limits.loop_wait_s)
     if severity is None or waits.count < limits.fewest_responses or is_local(snapshot):
         return None
@@ -42,5 +45,16 @@ def loop_is_blocked(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
             response.p99_s,
             max(0.0, response.p99_s - waits.p99_s),
             "without one such wait; a request goes through several mailboxes",
-        ),
+        )
+        if response.p99_s > 0
+        else None,
     )
+
+
+def _longest_waits(snapshot: Snapshot, limits: Thresholds) -> LatencySummary:
+    """Of the mailboxes that messages are taken from at once, the one in which they lay longest."""
+    rows = [each for each in snapshot.series if each.name == "mailbox_wait"]
+    if not rows:
+        return snapshot.latency["mailbox_wait"]
+    taken = [row.summary for row in rows if row.actor in AT_ONCE and row.summary.count >= limits.fewest_responses]
+    return max(taken, key=lambda summary: summary.p99_s, default=LatencySummary())

@@ -9,6 +9,8 @@ from synth_actors.policy.throughput import answers_per_s, place_s
 from synth_actors.snapshot import Snapshot
 
 S_PER_HOUR = 3600.0
+MORE_ROOM = "give the container more memory"
+"""What to do where a larger limit would be more than there is."""
 
 
 def memory_is_tight(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
@@ -17,6 +19,7 @@ def memory_is_tight(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None or snapshot.memory.state == "not_reclaimable" or _cache_is_large(snapshot, limits):
         return None
     setting = _larger_limit(snapshot, limits)
+    helps = setting.then != setting.now
     return Finding(
         kind="memory",
         rule="memory_is_tight",
@@ -24,8 +27,9 @@ def memory_is_tight(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
         what=_resident(snapshot),
         evidence=_memory_figures(snapshot),
         cause="requests under way and the program itself fill it, not the cache",
-        remedy=remedy_of(setting),
-        settings=(setting,),
+        remedy=remedy_of(setting) if helps else f"{MORE_ROOM}, or ask for less at once",
+        settings=(setting,) if helps else (),
+        effort="low" if helps else "high",
         prediction=_share_with(snapshot, setting),
     )
 
@@ -40,6 +44,7 @@ def cache_fills_memory(snapshot: Snapshot, limits: Thresholds) -> Finding | None
     excess = memory.rss_bytes - limits.memory_aim * memory.limit_bytes
     wanted = max(1, cache.accounted_bytes // 4, int(cache.accounted_bytes - excess / per_byte))
     setting = Setting(where="CacheConfig", name="max_bytes", now=cache.max_bytes, then=wanted)
+    larger = _larger_limit(snapshot, limits)
     kept = hit_rate_at(cache, cache.entries * wanted / max(1, cache.accounted_bytes))
     lost = max(0.0, hit_rate_at(cache, cache.entries) - kept)
     return Finding(
@@ -49,7 +54,7 @@ def cache_fills_memory(snapshot: Snapshot, limits: Thresholds) -> Finding | None
         what=f"{_resident(snapshot)}; the cache accounts for {cache.accounted_bytes / MIB:.0f} MiB",
         evidence=_memory_figures(snapshot) | {"hit_rate_lost": lost},
         cause=f"the cache may hold {cache.max_bytes / MIB:.0f} MiB, more than the memory limit has room for",
-        remedy=f"{setting}, or {_larger_limit(snapshot, limits)}",
+        remedy=f"{setting}, or {larger if larger.then != larger.now else MORE_ROOM}",
         settings=(setting,),
         prediction=predicted(
             "rss_bytes",
@@ -94,10 +99,9 @@ def memory_slows_the_engine(snapshot: Snapshot, limits: Thresholds) -> Finding |
     held -= int(_resident_per_byte(snapshot, limits) * snapshot.cache.accounted_bytes)
     per_call = max(memory.bytes_per_call, max(0.0, held) / max(1, router.in_flight))
     missing = per_call * (router.max_concurrency - cap)
-    wanted = int(max(memory.limit_bytes + missing, memory.rss_bytes / limits.memory_aim))
-    setting = Setting(where="EngineConfig", name="memory_limit_bytes", now=memory.limit_bytes, then=wanted)
+    setting = _limit(snapshot, max(memory.limit_bytes + missing, memory.rss_bytes / limits.memory_aim))
     fewer = Setting(where="EngineConfig", name="max_concurrency", now=router.max_concurrency, then=cap)
-    helps = wanted > memory.limit_bytes
+    helps = setting.then != setting.now
     return Finding(
         kind="memory",
         rule="memory_slows_the_engine",
@@ -196,13 +200,19 @@ def _resident(snapshot: Snapshot) -> str:
 
 
 def _larger_limit(snapshot: Snapshot, limits: Thresholds) -> Setting:
-    now, wanted = snapshot.memory.limit_bytes, int(snapshot.memory.rss_bytes / limits.memory_aim)
-    return Setting(where="EngineConfig", name="memory_limit_bytes", now=now, then=max(wanted, now))
+    return _limit(snapshot, snapshot.memory.rss_bytes / limits.memory_aim)
+
+
+def _limit(snapshot: Snapshot, wanted_bytes: float) -> Setting:
+    """A limit that is not below the present one, and not above what the container has."""
+    now, most = snapshot.memory.limit_bytes, snapshot.memory.container_limit_bytes
+    then = int(wanted_bytes if most is None else min(wanted_bytes, most))
+    return Setting(where="EngineConfig", name="memory_limit_bytes", now=now, then=max(then, now))
 
 
 def _share_with(snapshot: Snapshot, setting: Setting) -> Prediction | None:
     memory, then = snapshot.memory, setting.then
-    if not isinstance(then, int) or then <= 0 or not memory.limit_bytes:
+    if not isinstance(then, int) or then <= memory.limit_bytes or not memory.limit_bytes:
         return None
     basis = f"what is resident now, of {then / MIB:.0f} MiB"
     return predicted("memory_share", memory.rss_bytes / memory.limit_bytes, memory.rss_bytes / then, basis)

@@ -119,9 +119,14 @@ def endpoint_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | N
     )
 
 
+def _in_use(snapshot: Snapshot) -> list[EndpointSnapshot]:
+    """The endpoints that are not out for good."""
+    return [endpoint for endpoint in snapshot.router.endpoints.values() if endpoint.state != "fatal"]
+
+
 def _full_endpoints(snapshot: Snapshot, limits: Thresholds) -> list[tuple[EndpointSnapshot, int]]:
     """The endpoints that run as many calls as their own limit allows, now or nearly all the time, with that limit."""
-    limited = ((e, e.max_concurrency) for e in snapshot.router.endpoints.values())
+    limited = ((e, e.max_concurrency) for e in _in_use(snapshot))
     return [
         (e, limit)
         for e, limit in limited
@@ -168,7 +173,7 @@ def more_places(snapshot: Snapshot, limits: Thresholds) -> Advice:
     if wanted > engine:
         settings.append(Setting(where="EngineConfig", name="max_concurrency", now=engine, then=wanted))
     if endpoints is not None and wanted > endpoints:
-        largest = max(snapshot.router.endpoints.values(), key=lambda endpoint: endpoint.max_concurrency or 0)
+        largest = max(_in_use(snapshot), key=lambda endpoint: endpoint.max_concurrency or 0)
         now = largest.max_concurrency or 0
         then = now + wanted - endpoints
         settings.append(
@@ -190,7 +195,7 @@ def _throughput(snapshot: Snapshot, taken: int, wanted: int) -> Prediction | Non
 
 def _bears_no_more(snapshot: Snapshot) -> str | None:
     """Which server has shown to work on fewer calls than the settings allow; None when more places might help."""
-    for endpoint in snapshot.router.endpoints.values():
+    for endpoint in _in_use(snapshot):
         most = endpoint.max_concurrency or snapshot.router.max_concurrency
         if endpoint.is_limit_found and endpoint.concurrency_limit is not None and endpoint.concurrency_limit < most:
             return (
@@ -201,7 +206,7 @@ def _bears_no_more(snapshot: Snapshot) -> str | None:
 
 def _places_of_endpoints(snapshot: Snapshot) -> int | None:
     """How many calls the endpoints' own limits allow together; None when one of them has none."""
-    own = [endpoint.max_concurrency for endpoint in snapshot.router.endpoints.values()]
+    own = [endpoint.max_concurrency for endpoint in _in_use(snapshot)]
     known = [limit for limit in own if limit is not None]
     return sum(known) if own and len(known) == len(own) else None
 
@@ -212,4 +217,4 @@ def _places_wanted(snapshot: Snapshot, now: int, limits: Thresholds) -> int:
     through, held_s = ceiling_per_s(snapshot.router.endpoints.values()), place_s(snapshot)
     if through * held_s < wanted:
         wanted = max(now + 1, ceil(through * held_s))
-    return min(wanted, int(limits.largest_raise * now), HIGHEST_CONCURRENCY)
+    return min(wanted, max(now + 1, int(limits.largest_raise * now)), HIGHEST_CONCURRENCY)

@@ -137,12 +137,16 @@ def _places(snapshot: Snapshot) -> float:
 
 
 def _wanted_per_minute(snapshot: Snapshot, setter: PaceSetter, limits: Thresholds) -> int:
-    """What the places would use, within the largest raise."""
+    """What the places would use, within the largest raise.
+
+    On average that may be less than there is: then only bursts have met the limit, and the figures do not tell what
+    they need, so it is twice as much.
+    """
     now, held_s = setter.limit.per_minute, place_s(snapshot)
     others = _rate_of_others(snapshot, setter.endpoint)
     pace = max(0.0, _places(snapshot) / held_s - others) if held_s > 0 else 0.0
     used = pace * S_PER_MINUTE * need_of_answer(setter.endpoint, setter.kind)
-    return _rounded_up(min(used or 2 * now, limits.largest_raise * now))
+    return _rounded_up(min(used if used > now else 2 * now, limits.largest_raise * now))
 
 
 def _rounded_up(value: float) -> int:

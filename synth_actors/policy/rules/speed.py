@@ -122,7 +122,8 @@ def _waits(snapshot: Snapshot, limits: Thresholds) -> bool:
 
 def connecting_takes_long(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """Many calls open a connection of their own, and that is much of their time."""
-    rows = [(_connecting_s(snapshot, e), e) for e in snapshot.router.endpoints.values() if _connects(e, limits)]
+    endpoints = snapshot.router.endpoints.values()
+    rows = [(_connecting_s(snapshot, e), e) for e in endpoints if _connects(snapshot, e, limits)]
     connecting_s, endpoint = max(rows, key=lambda row: row[0], default=(0.0, None))
     calls_s = service_s(snapshot, None if endpoint is None else endpoint.name)
     if endpoint is None or calls_s <= 0:
@@ -160,10 +161,13 @@ def connecting_takes_long(snapshot: Snapshot, limits: Thresholds) -> Finding | N
     )
 
 
-def _connects(endpoint: EndpointSnapshot, limits: Thresholds) -> bool:
-    """Whether it was called often enough, and connections are hardly used again."""
-    enough = endpoint.attempts >= limits.fewest_requests
-    return enough and endpoint.connections >= limits.connections_per_call * endpoint.attempts
+def _connects(snapshot: Snapshot, endpoint: EndpointSnapshot, limits: Thresholds) -> bool:
+    """Whether it was called often enough, and connections are hardly used again.
+
+    One is needed for each call that is under way at once: a generator makes one at a time, so those are as many.
+    """
+    again = endpoint.connections - snapshot.router.generators
+    return endpoint.attempts >= limits.fewest_requests and again >= limits.connections_per_call * endpoint.attempts
 
 
 def _connecting_s(snapshot: Snapshot, endpoint: EndpointSnapshot) -> float:
