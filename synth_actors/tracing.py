@@ -78,7 +78,7 @@ class RequestTrace(Protocol):
     """The trace of one request.  Everything is told, nothing awaited, and in trio's thread.
 
     A flight is told to the trace of the request that led it, also after that one has left: then `ended` comes before
-    the rest.  Those who follow it are told so by `joined`.
+    the rest.  Those who follow it are told so by `joined`, unless they have left before.
     """
 
     def joined(self, leader: RequestTrace) -> None:
@@ -90,7 +90,7 @@ class RequestTrace(Protocol):
         ...
 
     def fetch_ended(self, *, found: bool) -> None:
-        """The durable tier has answered, or nobody wants to know any more."""
+        """The durable tier has answered, or nobody wants to know any more.  May be told when it was not asked."""
         ...
 
     def queue_began(self) -> None:

@@ -202,7 +202,7 @@ class CacheActor(Decider[CacheMessage]):
     def _follow(self, flight: Flight[bytes, Lookup], lookup: Lookup) -> None:
         route: Route = flight.payload
         route.stream |= lookup.stream  # an attempt that starts from now on is streamed
-        if lookup.trace is not None and route.trace is not None:
+        if lookup.trace is not None and route.trace is not None and not lookup.settled:  # its trace may have ended
             lookup.trace.joined(route.trace)
         self._board(flight, lookup)
         if route not in self._fetches:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
@@ -136,6 +137,41 @@ async def test_every_span_ends_when_a_bug_ends_the_engine(
         await run()
     telemetry.assert_each_ended_once()
     assert Counter(node.is_error for node in from_sdk(telemetry.spans).named(REQUEST)) == {True: 5}
+
+
+async def test_who_leaves_before_the_cache_has_taken_the_question_gets_no_link_and_no_warning(
+    autojump_clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    telemetry = Telemetry()
+
+    async def ask(engine: Engine, scope: trio.CancelScope) -> None:
+        with scope:
+            await engine.generate("same")
+
+    async def cancel(scopes: list[trio.CancelScope]) -> None:
+        for scope in scopes:
+            scope.cancel()
+
+    provider = ScriptedProvider(lambda call: Step(delay_s=1.0))
+    async with open_engine(provider, tracing=telemetry.tracing) as engine, trio.open_nursery() as nursery:
+        nursery.start_soon(engine.generate, "same")
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(10):
+            first, second = ([trio.CancelScope() for _ in range(20)] for _ in range(2))
+            for scope in first:
+                nursery.start_soon(ask, engine, scope)
+            await trio.testing.wait_all_tasks_blocked()
+            await cancel(first)  # so that the mailbox is not empty, and the next ones wait there
+            for scope in second:
+                nursery.start_soon(ask, engine, scope)
+            nursery.start_soon(cancel, second)
+            await trio.lowlevel.checkpoint()
+            nursery.start_soon(cancel, second)
+        mailboxes = engine.metrics_now().mailboxes
+    assert mailboxes["cache"].peak > 20
+    assert [record.getMessage() for record in caplog.records if "span" in record.getMessage()] == []
+    telemetry.assert_each_ended_once()
+    assert {len(node.links) for node in from_sdk(telemetry.spans).named(REQUEST)} == {0, 1}
 
 
 async def test_a_trace_that_is_not_sampled_is_not_exported_and_the_engine_does_not_care(autojump_clock: Any) -> None:
