@@ -15,6 +15,7 @@ shows the set-up.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from importlib import metadata
 from typing import Any
@@ -108,14 +109,16 @@ class _Meters:
 
 
 _MADE: WeakKeyDictionary[metrics.MeterProvider, _Meters] = WeakKeyDictionary()
+_MAKING = threading.Lock()
 
 
 def _meters_of(provider: metrics.MeterProvider) -> _Meters:
-    """Those of `provider`, made once: a second instrument of the same name would never be asked."""
-    made = _MADE.get(provider)
-    if made is None:
-        made = _MADE[provider] = _Meters(provider.get_meter(SCOPE, _version(), SCHEMA_URL))
-    return made
+    """Those of `provider`, made once, in whichever thread: a second instrument of the same name is never asked."""
+    with _MAKING:
+        made = _MADE.get(provider)
+        if made is None:
+            made = _MADE[provider] = _Meters(provider.get_meter(SCOPE, _version(), SCHEMA_URL))
+        return made
 
 
 def _version() -> str:
@@ -198,7 +201,7 @@ class _RequestSpans:
 class _CallSpan:
     """The span of one call, current in the generator's task while the call runs."""
 
-    __slots__ = ("_context", "_first_at_s", "_gaps_s", "_last_at_s", "_span", "_start", "_token", "_tracing")
+    __slots__ = ("_context", "_first_at_s", "_labels", "_last_at_s", "_span", "_start", "_token", "_tracing")
 
     def __init__(self, tracing: OpenTelemetryTracing, start: AttemptStart, span: Span, context: Context) -> None:
         self._tracing = tracing
@@ -206,15 +209,15 @@ class _CallSpan:
         self._span = span
         self._context = context
         self._token = otel_context.attach(context)
+        self._labels = names.of_destination(start.destination)
         self._first_at_s: float | None = None
         self._last_at_s = start.at_s
-        self._gaps_s: list[float] = []
 
     def chunk(self, at_s: float) -> None:
         if self._first_at_s is None:
             self._first_at_s = at_s
-        else:
-            self._gaps_s.append(at_s - self._last_at_s)
+        else:  # at once: 10,000 of them at the end of a long answer would hold trio's thread up for 0.15 s
+            self._tracing._meters.next_chunk.record(at_s - self._last_at_s, self._labels, self._context)
         self._last_at_s = at_s
 
     def ended(self, end: AttemptEnd) -> None:
@@ -237,8 +240,7 @@ class _CallSpan:
             span.set_attributes(names.output_content(end.answer))
 
     def _measure(self, end: AttemptEnd) -> None:
-        meters, context = self._tracing._meters, self._context
-        labels = names.of_destination(self._start.destination)
+        meters, context, labels = self._tracing._meters, self._context, dict(self._labels)
         if end.answer is not None and end.answer.model:
             labels["gen_ai.response.model"] = end.answer.model
         for kind, count in (("input", names.input_tokens(end.usage)), ("output", end.usage.output_tokens)):
@@ -246,8 +248,6 @@ class _CallSpan:
                 meters.tokens.record(count, labels | {"gen_ai.token.type": kind}, context)
         if self._first_at_s is not None:
             meters.first_chunk.record(self._first_at_s - self._start.at_s, labels, context)
-        for gap_s in self._gaps_s:
-            meters.next_chunk.record(gap_s, labels, context)
         if end.fault is not None:
             labels["error.type"] = end.fault
         meters.duration.record(end.at_s - self._start.at_s, labels, context)

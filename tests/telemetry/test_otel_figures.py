@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -224,6 +225,26 @@ async def test_two_tracings_with_one_meter_provider_report_all_of_their_engines(
     assert telemetry.values("synth_actors.calls") == {(LOCAL,): 18}
     for close in closers:
         close()
+
+
+def test_two_threads_that_begin_at_once_share_the_instruments_of_a_provider() -> None:
+    both = threading.Barrier(2)
+    made: list[str] = []
+
+    class Slow(MeterProvider):
+        def get_meter(self, name: str, *args: Any, **fields: Any) -> Any:
+            made.append(name)
+            with suppress(threading.BrokenBarrierError):  # the other one waits elsewhere
+                both.wait(0.2)
+            return super().get_meter(name, *args, **fields)
+
+    provider = Slow(shutdown_on_exit=False)
+    threads = [threading.Thread(target=OpenTelemetryTracing, args=(None, provider)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made == ["synth_actors"]
 
 
 async def test_a_snapshot_that_fails_leaves_the_one_before_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
