@@ -34,6 +34,6 @@ def show(spans: tuple[ReadableSpan, ...], parent: int | None = None, depth: int 
 
 trio.run(main)
 show(exporter.get_finished_spans())
-data = reader.get_metrics_data()
-names = {m.name for resource in data.resource_metrics for scope in resource.scope_metrics for m in scope.metrics}
+resources = [] if (data := reader.get_metrics_data()) is None else data.resource_metrics
+names = {m.name for resource in resources for scope in resource.scope_metrics for m in scope.metrics}
 print(f"{len(names)} metrics, such as {', '.join(sorted(names)[:2])}")
