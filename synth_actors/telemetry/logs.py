@@ -37,10 +37,17 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in fields.items() if name not in line}
         if record.exc_info and record.exc_info[0] is not None:
             line.setdefault("error", record.exc_info[0].__name__)
-            line["traceback"] = self.formatException(record.exc_info)
+        if (traceback := self._traceback(record)) is not None:
+            line["traceback"] = traceback
         if record.stack_info:
             line["stack"] = record.stack_info
         return "{" + ", ".join(f"{json.dumps(name)}: {_json(value)}" for name, value in line.items()) + "}"
+
+    def _traceback(self, record: logging.LogRecord) -> str | None:
+        """As `logging.Formatter` has it: a filter may have written the text already, without secrets."""
+        if not record.exc_text and record.exc_info and record.exc_info[0] is not None:
+            record.exc_text = self.formatException(record.exc_info)
+        return record.exc_text or None
 
     def __repr__(self) -> str:
         return "<JsonFormatter>"

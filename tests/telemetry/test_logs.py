@@ -58,6 +58,20 @@ def test_an_exception_is_its_class_and_its_traceback() -> None:
     assert "test_logs.py" in line["traceback"]
 
 
+def test_the_text_of_an_exception_that_a_filter_has_cleaned_is_what_is_written() -> None:
+    try:
+        raise KeyError("sk-secret")
+    except KeyError:
+        record = logging.makeLogRecord({"msg": "x", "exc_info": sys.exc_info(), "exc_text": "KeyError: [key]"})
+    line = json.loads(JsonFormatter().format(record))
+    assert (line["error"], line["traceback"]) == ("KeyError", "KeyError: [key]")
+
+
+def test_a_text_of_an_exception_without_the_exception_is_written_too() -> None:
+    line = json.loads(JsonFormatter().format(logging.makeLogRecord({"msg": "x", "exc_text": "KeyError: [key]"})))
+    assert line["traceback"] == "KeyError: [key]"
+
+
 def test_a_field_may_not_take_the_place_of_the_event() -> None:
     assert line_of("what happened", event="something else")["event"] == "what happened"
 
