@@ -30,14 +30,14 @@ def test_formats_are_not_compared_where_they_make_no_difference() -> None:
         assert curves.snapshot().format_checked == checked
 
 
-async def asked(prompts: list[str], cache: CacheConfig, **config: bool) -> Snapshot:
+async def asked(prompts: list[str], cache: CacheConfig, *, metrics: bool = True) -> Snapshot:
     def script(call: Call) -> Step:
         prompt = call.request.prompt or ""
         if prompt == "bad":
             return Step(fault=Fault.REJECTED)
         return Step(delay_s=0.5, stop_reason="max_tokens") if prompt == "cut" else Step(delay_s=0.5)
 
-    async with open_engine(ScriptedProvider(script), EngineConfig(cache=cache, **config)) as engine:
+    async with open_engine(ScriptedProvider(script), EngineConfig(cache=cache, metrics=metrics)) as engine:
         begin = trio.current_time()
         for second, prompt in enumerate(prompts):
             await trio.sleep_until(begin + second)
@@ -85,7 +85,7 @@ async def test_who_joins_a_flight_is_no_hit(autojump_clock: trio.testing.MockClo
 async def test_requests_that_read_no_entry_are_not_in_the_curves(autojump_clock: trio.testing.MockClock) -> None:
     async with open_engine(ScriptedProvider(lambda _: Step(delay_s=1.0))) as engine:
         for mode in ("refresh", "bypass", "use"):
-            await engine.generate("same", cache=mode)  # type: ignore[arg-type]
+            await engine.generate("same", cache=mode)
         assert (await engine.metrics()).cache.curves.lookups == 1
 
 
