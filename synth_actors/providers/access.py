@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from synth_actors.errors import ConfigError, without_password
 from synth_actors.providers.secrets import Secrets, secret_headers
@@ -73,9 +73,16 @@ def access_of(endpoint: Endpoint) -> Access:
             )
     parts = urlsplit(base_url)
     user = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
-    secrets = Secrets([key, parts.password, *(user or ())[1:], *secret_headers(endpoint.extra_headers)])
+    in_query = secret_headers(dict(parse_qsl(parts.query)))
+    secrets = Secrets([key, *_credentials(parts), *in_query, *secret_headers(endpoint.extra_headers)])
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return Access(address, key, is_home(endpoint), user, secrets)
+
+
+def _credentials(parts: SplitResult) -> Iterator[str]:
+    """What is secret before the `@` of an address: the password, or a name that stands there alone, as tokens do."""
+    secret = parts.password or parts.username or ""
+    yield from (secret, unquote(secret))
 
 
 def base_url_of(endpoint: Endpoint) -> str:

@@ -94,7 +94,7 @@ class Unshown(dict[str, str]):
 
 
 def secret_headers(headers: Mapping[str, str]) -> list[str]:
-    """The values of the headers whose names say that they are secret, also without the scheme before them."""
+    """The values of headers, or of a query, whose names say that they are secret, also without a scheme before them."""
     values = [value for name, value in headers.items() if _SECRET_NAME.search(name)]
     return [part for value in values for part in {value, value.rpartition(" ")[2]}]
 
@@ -119,7 +119,10 @@ class _ForeignLogs(logging.Filter):
         if clean != text:
             record.msg, record.args = clean, None
         if record.exc_info:
-            record.exc_text = self._scrub(record.exc_text or logging.Formatter().formatException(record.exc_info))
+            text = record.exc_text or logging.Formatter().formatException(record.exc_info)
+            record.exc_text = clean = self._scrub(text)
+            if clean != text:  # a handler may write the exception itself, and look at no text
+                record.exc_info = None
         return True
 
     def _scrub(self, text: str) -> str:

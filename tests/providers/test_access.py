@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import re
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from synth_actors.config import Endpoint, Price
-from synth_actors.errors import ConfigError
+from synth_actors.engine import open_engine
+from synth_actors.errors import ConfigError, GenerationError
 from synth_actors.providers.base import Call, Completion, Emit, Provider
 from synth_actors.providers.build import build_provider
 from synth_actors.providers.http_provider import HttpProvider
@@ -19,6 +23,7 @@ from synth_actors.types import Usage
 from tests.providers.dialects import DIALECTS, OPENAI, Dialect, call
 from tests.providers.server import json_reply, serving
 
+TOKEN = "tok-0123456789-abcdef"
 VARIABLES = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 URLS = {"anthropic": "ANTHROPIC_BASE_URL", "openai": "OPENAI_BASE_URL"}
 pytestmark = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
@@ -171,6 +176,42 @@ async def test_no_credential_of_an_address_is_shown(dialect: Dialect) -> None:
         assert "t0ken" not in shown
         assert "otter" not in shown
         assert "127.0.0.1:1/a" in shown
+
+
+@pytest.mark.parametrize("before", [f"{TOKEN}@", f"{TOKEN}:@", f"otter:{TOKEN}@", f"{TOKEN.replace('-', '%2D')}@"])
+async def test_a_token_in_an_address_is_sent_and_neither_told_nor_logged(
+    dialect: Dialect, before: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving() as server:
+        server.answer = lambda seen: json_reply({"error": {"message": f"no: {TOKEN} {seen.headers}"}}, status=401)
+        url = server.url.replace("//", f"//{before}")
+        endpoint = Endpoint(provider=dialect.name, model="x", api_key=SecretStr("sk-other-key"), base_url=url)
+        async with open_engine(endpoint) as engine:
+            with pytest.raises(GenerationError, match="no: ") as caught:
+                await engine.generate("p")
+    name, _, password = before.replace("%2D", "-").removesuffix("@").partition(":")
+    encoded = base64.b64encode(f"{name}:{password}".encode()).decode()
+    assert server.received[0].headers["authorization"] == f"Basic {encoded}"
+    for shown in (str(caught.value), caplog.text):
+        assert TOKEN not in shown
+        assert encoded[8:24] not in shown
+
+
+async def test_a_key_in_the_query_of_an_address_is_not_logged(
+    dialect: Dialect, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    token = f"tok-of-this-test-for-{dialect.name}"
+    async with serving() as server:
+        server.answer = lambda _: json_reply({"error": {"message": "no"}}, status=401)
+        url = f"{server.url}/a?key={token}"
+        endpoint = Endpoint(provider=dialect.name, model="x", api_key=SecretStr("sk-other-key"), base_url=url)
+        async with open_engine(endpoint) as engine:
+            with pytest.raises(GenerationError):
+                await engine.generate("p")
+    assert "HTTP Request: POST" in caplog.text
+    assert token not in caplog.text
 
 
 async def test_an_extra_body_changed_after_opening_is_not_sent(dialect: Dialect) -> None:
