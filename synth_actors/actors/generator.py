@@ -117,12 +117,12 @@ class GeneratorActor(Worker[Generate]):
                 self._ended(key, attempt.number, result.message, result.usage, free=_is_free(result))
 
     def _measure(self, taping: _Taping, result: Success | Failure) -> None:
-        """How long it took, unless nothing was sent."""
+        """How long it held its place, what it waited for the log included, unless nothing was sent."""
+        took_s = self._now() - taping.dispatched_at
         if isinstance(result, Success):
-            tpot_s = tpot_of(result.service_s, result.ttft_s, result.usage.output_tokens)
-            self._samples.add_attempt(result.answer.endpoint, "success", result.service_s, result.ttft_s, tpot_s)
+            tpot_s = tpot_of(result.service_s, taping.first_text_s, result.usage.output_tokens)
+            self._samples.add_attempt(result.answer.endpoint, "success", took_s, result.ttft_s, tpot_s)
         elif not result.unsent:
-            took_s = self._now() - taping.begun_at
             self._samples.add_attempt(taping.endpoint, result.fault.value, took_s, taping.ttft_s, None)
 
     def on_stop(self, unread: list[Generate], cause: BaseException | None) -> None:
@@ -235,6 +235,16 @@ class _Taping:
     def endpoint(self) -> str:
         """Whose call it is."""
         return self._line.name
+
+    @property
+    def dispatched_at(self) -> float:
+        """When the attempt took its place: earlier than `begun_at` by the wait for the log."""
+        return self._attempt.dispatched_at
+
+    @property
+    def first_text_s(self) -> float | None:
+        """Seconds from `begun_at` to the first text; `ttft_s` is from the dispatch."""
+        return None if self.ttft_s is None else self.dispatched_at + self.ttft_s - self.begun_at
 
     @property
     def partial(self) -> str:

@@ -52,6 +52,21 @@ class Recorder:
         return ScriptedProvider(script)
 
 
+async def test_the_wait_for_it_is_part_of_the_time_for_which_a_place_is_held_and_of_no_token(
+    autojump_clock: Any,
+) -> None:
+    provider = ScriptedProvider(lambda _call: Step(text="abcde", delay_s=1.0, chunks=5, gap_s=0.1))
+    async with open_engine(provider, EngineConfig(), attempt_log=Recorder(slow_s=2.0)) as engine:
+        async with engine.stream("p") as stream:
+            response = await stream.response()
+        snapshot = await engine.metrics()
+    assert response.timings.service_s == pytest.approx(1.5)
+    assert snapshot.latency["service"].max_s == pytest.approx(2.0 + 1.5 + 2.0)
+    assert snapshot.latency["ttft"].max_s == pytest.approx(2.0 + 1.0)
+    assert snapshot.latency["tpot"].max_s == pytest.approx((1.5 - 1.0) / (5 - 1))
+    assert snapshot.router.busy_s == pytest.approx(snapshot.latency["service"].max_s)
+
+
 async def test_it_hears_of_every_call_before_it_and_of_every_whole_answer_after_it(autojump_clock: Any) -> None:
     log = Recorder()
     assert isinstance(log, AttemptLog)
