@@ -383,6 +383,7 @@ class RouterActor(Decider[RouterMessage]):
             busy_s=load.busy_s,
             backlog_s=load.backlog_s,
             saturated_s=load.saturated_s,
+            saturated_backlog_s=load.saturated_backlog_s,
             endpoints={name: endpoint.snapshot(now) for name, endpoint in self._endpoints.items()},
         )
 

@@ -10,10 +10,19 @@ from __future__ import annotations
 class Load:
     """Sums over time, in seconds times what is counted.  `now` is monotonic seconds, given from outside."""
 
-    __slots__ = ("_at", "_in_flight", "_saturated", "_waiting", "backlog_s", "busy_s", "saturated_s")
+    __slots__ = (
+        "_at",
+        "_in_flight",
+        "_saturated",
+        "_waiting",
+        "backlog_s",
+        "busy_s",
+        "saturated_backlog_s",
+        "saturated_s",
+    )
 
     def __init__(self, now: float) -> None:
-        self.busy_s = self.backlog_s = self.saturated_s = 0.0
+        self.busy_s = self.backlog_s = self.saturated_s = self.saturated_backlog_s = 0.0
         self._at = now
         self._in_flight = self._waiting = 0
         self._saturated = False
@@ -27,6 +36,7 @@ class Load:
             self.backlog_s += self._waiting * elapsed_s
             if self._saturated:
                 self.saturated_s += elapsed_s
+                self.saturated_backlog_s += self._waiting * elapsed_s
         self._in_flight = in_flight
         self._waiting = waiting
         self._saturated = waiting > 0 and in_flight >= places

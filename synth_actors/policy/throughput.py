@@ -72,13 +72,13 @@ def mean_backlog(snapshot: Snapshot) -> float:
 def inside(snapshot: Snapshot, taken: int) -> float:
     """How many requests were inside, waiting or under way, while all `taken` places were.
 
-    By the time that requests waited, where it is recorded; else by Little's law from what a request waits for each
+    By the time that requests waited then, where it is recorded; else by Little's law from what a request waits for each
     second of service.  What waits now counts as well.
     """
     router = snapshot.router
     queue_s, call_s = snapshot.latency["queue"].mean_s, snapshot.latency["service"].mean_s
     if router.saturated_s > 0:
-        on_average = taken + router.backlog_s / router.saturated_s
+        on_average = taken + router.saturated_backlog_s / router.saturated_s
     else:
         on_average = taken * (queue_s + call_s) / call_s if call_s > 0 else 0.0
     return max(on_average, float(taken + router.backlog))

@@ -204,6 +204,13 @@ _ROUTER = (
         "saturated_seconds_total",
         "Time in which requests waited while every place was taken.",
     ),
+    one(
+        "counter",
+        "RouterSnapshot",
+        "saturated_backlog_s",
+        "saturated_backlog_seconds_total",
+        "Requests that waited while every place was taken, summed over time.",
+    ),
 )
 
 _ENDPOINTS = (

@@ -145,7 +145,7 @@ MANY_FAIL = replace(
 )
 ONE_FAILS = with_endpoints(HEALTHY, endpoint("b", attempts=900, successes=900), failing(100, rate_limited=50))
 
-MUCH_OF_THE_TIME = with_router(HEALTHY, busy_s=960.0, backlog_s=950.0, saturated_s=95.0)
+MUCH_OF_THE_TIME = with_router(HEALTHY, busy_s=960.0, backlog_s=950.0, saturated_s=95.0, saturated_backlog_s=950.0)
 RATE_LIMITED = with_endpoints(
     with_router(HEALTHY, in_flight=2, backlog=18, busy_s=145.0, backlog_s=1800.0),
     endpoint(
@@ -321,7 +321,7 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     ),
     "formatting that is looked past already": with_cache(OTHERWISE_FORMATTED, normalise_prompts=True),
     "a burst now and then": with_router(MUCH_OF_THE_TIME, backlog_s=900.0, saturated_s=19.0),
-    "taken much of the time, and hardly anybody waits": with_router(MUCH_OF_THE_TIME, backlog_s=249.0),
+    "taken much of the time, and hardly anybody waits": with_router(MUCH_OF_THE_TIME, saturated_backlog_s=249.0),
     "taken all the time by the first few calls": with_endpoints(MUCH_OF_THE_TIME, endpoint(attempts=19, successes=9)),
     "a limit per minute that is hardly ever reached": with_endpoints(RATE_LIMITED, slowed(9.9, remaining=200.0)),
     "a limit per minute that is nearly used up, and nobody waits": with_endpoints(

@@ -181,6 +181,14 @@ def test_one_place_can_be_raised_however_little_a_raise_may_be() -> None:
     assert [each.remedy for each in found] == ["EngineConfig(max_concurrency=1 -> 2)"]
 
 
+def test_who_waited_through_an_outage_did_not_wait_for_a_place() -> None:
+    outage_s, waiting = 50.0, 400.0  # then all places were taken for a while, and ten requests waited
+    snapshot = with_router(
+        HEALTHY, backlog_s=outage_s * waiting + 300.0, saturated_s=30.0, saturated_backlog_s=300.0, busy_s=300.0
+    )
+    assert the("engine_is_saturated", snapshot).remedy == "EngineConfig(max_concurrency=10 -> 20)"
+
+
 # ------------------------------------------------------------------------------------------------ limits per minute
 
 

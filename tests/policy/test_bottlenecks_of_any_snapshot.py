@@ -109,6 +109,7 @@ routers = st.builds(
     busy_s=times,
     backlog_s=times,
     saturated_s=times,
+    saturated_backlog_s=times,
     endpoints=st.lists(st.sampled_from(names), unique=True, max_size=3).flatmap(
         lambda chosen: st.fixed_dictionaries({name: endpoints(name) for name in chosen})
     ),

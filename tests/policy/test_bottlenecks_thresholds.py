@@ -55,7 +55,7 @@ def waiting_now(ratio: float) -> Snapshot:
 
 
 def waiting_on_average(ratio: float) -> Snapshot:
-    return with_router(MUCH_OF_THE_TIME, backlog_s=ratio * 10 * 100.0)
+    return with_router(MUCH_OF_THE_TIME, saturated_backlog_s=ratio * 10 * 100.0)
 
 
 def at_its_own_limit(ratio: float) -> Snapshot:

@@ -125,5 +125,7 @@ def test_means_are_over_time_where_time_is_recorded() -> None:
 def test_what_is_inside_follows_from_waits_where_no_time_is_recorded() -> None:
     waiting = with_latency(HEALTHY, queue=took(100, 3.0, 3.0), service=took(100, 1.0, 1.0))
     assert inside(waiting, 10) == pytest.approx(40.0)
-    assert inside(with_router(waiting, backlog_s=100.0, saturated_s=50.0), 10) == pytest.approx(12.0)
+    assert inside(
+        with_router(waiting, backlog_s=900.0, saturated_backlog_s=100.0, saturated_s=50.0), 10
+    ) == pytest.approx(12.0)
     assert inside(with_router(EMPTY, backlog=5), 10) == 15.0

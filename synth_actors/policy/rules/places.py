@@ -73,7 +73,7 @@ def _waiting_per_place(snapshot: Snapshot, limits: Thresholds) -> float:
     waiting = float(router.backlog) if is_full else 0.0
     enough = attempts(snapshot) >= limits.fewest_requests
     if enough and share_of_time(snapshot, router.saturated_s) >= max(limits.saturated_time_share, 1e-9):
-        waiting = max(waiting, router.backlog_s / snapshot.taken_at_s)
+        waiting = max(waiting, router.saturated_backlog_s / snapshot.taken_at_s)
     return waiting / max(1, router.max_concurrency)
 
 
