@@ -77,7 +77,7 @@ class HlogWriter:
     def write(self, histogram: Histogram, *, start_s: float, end_s: float, tag: str | None = None) -> None:
         """One line: what happened from `start_s` to `end_s`, in seconds after `start_wall_s`."""
         max_us = highest_equivalent(histogram.lowest_us[-1]) if histogram.lowest_us else 0
-        head = f"Tag={quote(tag, safe=_SAFE_IN_A_TAG)}," if tag is not None else ""
+        head = "" if tag is None else f"Tag={quote(tag, safe=_SAFE_IN_A_TAG, errors='replace')},"
         times = f"{start_s:.3f},{end_s - start_s:.3f},{max_us / US_PER_MS:.3f}"
         self._file.write(f"{head}{times},{encode(histogram)}\n")
         self.lines += 1
@@ -161,6 +161,7 @@ class IntervalLog:
         self._before = _by_tag(self._last)
         self._unwritten: deque[_Interval] = deque()
         self._writer: HlogWriter | None = None
+        self._failed: OSError | None = None  # as a thread has found it
         self._ends = False
         self._one_thread = trio.CapacityLimiter(1)  # none of those that the program may keep busy
 
@@ -171,12 +172,22 @@ class IntervalLog:
 
     async def open(self) -> None:
         """Raises `ConfigError` when the file is no log or cannot be opened."""
-        start_wall_s = self._begun.wall_time
         try:
-            self._writer = await trio.to_thread.run_sync(lambda: HlogWriter(self.path, start_wall_s=start_wall_s))
+            self._writer = await trio.to_thread.run_sync(
+                self._open_here, limiter=self._one_thread, abandon_on_cancel=True
+            )
         except OSError as exc:
             reason = exc.strerror or str(exc)
             raise ConfigError(f"hlog {str(self.path)!r}: cannot be written ({reason}); name another file") from exc
+        finally:
+            self._ends = self._writer is None
+
+    def _open_here(self) -> HlogWriter:
+        """In the thread.  One that was abandoned, since opening hangs, closes what it has opened at last."""
+        writer = HlogWriter(self.path, start_wall_s=self._begun.wall_time)
+        if self._ends:
+            writer.close()
+        return writer
 
     async def run(self, interval_s: float) -> None:
         """Write an interval every `interval_s` until cancelled, or there is trouble, or the engine is closed."""
@@ -219,18 +230,23 @@ class IntervalLog:
             self._warn(exc)
 
     def _write_here(self, writer: HlogWriter) -> None:
-        """In the thread.  One that was abandoned while the disk hung closes the file when it comes back."""
+        """In the thread.  One that was abandoned while the disk hung closes the file when it comes back.
+
+        Raises:
+            OSError: writing has failed, now or in a thread that was abandoned.
+        """
+        if self._failed is not None:
+            raise self._failed
         try:
             while self._unwritten:
                 self._unwritten.popleft().write(writer)
-        except OSError:
-            self._ends = True
+            if self._ends and not self._unwritten:  # else there is another thread to come, for the last interval
+                writer.close()
+        except OSError as exc:
+            self._failed = exc
             with suppress(OSError):  # what it still holds cannot be written either
                 writer.close()
             raise
-        finally:
-            if self._ends:
-                writer.close()
 
     def _warn(self, problem: OSError) -> None:
         self.problem = problem

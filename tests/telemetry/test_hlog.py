@@ -130,7 +130,7 @@ def test_what_java_has_read_of_this_log_is_what_is_written_today(tmp_path: Path,
         assert sum(new.counts[: index + 1]) == count
 
 
-@pytest.mark.parametrize("tag", ["a, b\n#[BaseTime: 0]", "é", "50%,", 'x"y'])
+@pytest.mark.parametrize("tag", ["a, b\n#[BaseTime: 0]", "é", "50%,", 'x"y', "half \ud800"])
 def test_a_tag_cannot_break_its_line(tmp_path: Path, tag: str) -> None:
     with HlogWriter(tmp_path / "a.hlog", start_wall_s=BEGUN) as log:
         log.write(histogram_of([1.0]), start_s=0.0, end_s=1.0, tag=tag)
@@ -287,6 +287,51 @@ async def test_a_disk_that_hangs_keeps_nobody_from_leaving(
     assert log._writer is not None
     while not log._writer._file.closed:
         await trio.to_thread.run_sync(threading.Event().wait, 0.001)
+
+
+async def test_a_disk_that_fails_while_the_block_is_left_is_one_warning_too(
+    pipe: tuple[Path, int], mock_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, reader = pipe
+
+    async def fail_soon() -> None:
+        await trio.testing.wait_all_tasks_blocked(0.01)  # until the first write hangs, and the last one waits for it
+        os.close(reader)
+
+    async with open_engine([ScriptedProvider()]) as engine, trio.open_nursery() as nursery:
+        async with log_intervals(engine, path, 1.0) as log:
+            fill(path)
+            await engine.generate("a")
+            mock_clock.jump(1.0)
+            await until(log, 1)
+            await engine.generate("b")
+            nursery.start_soon(fail_soon)
+        assert (await engine.generate("c")).text == "ok"
+    assert isinstance(log.problem, BrokenPipeError)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert log._writer is not None
+    assert log._writer._file.closed
+
+
+async def test_a_pipe_that_nobody_reads_keeps_nobody_from_leaving(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    async with open_engine([ScriptedProvider()]) as engine:
+        with trio.move_on_after(1.0) as scope:
+            async with log_intervals(engine, path):
+                pytest.fail("it was entered")
+        assert scope.cancelled_caught
+        assert (await engine.generate("a")).text == "ok"
+    reader = os.open(path, os.O_RDONLY)  # now the thread comes back, and closes what it has opened
+    assert await trio.to_thread.run_sync(lambda: read_to_the_end(reader))
+    os.close(reader)
+
+
+def read_to_the_end(descriptor: int) -> bytes:
+    parts = iter(lambda: os.read(descriptor, 4096), b"")
+    return b"".join(parts)
 
 
 def fill(path: Path) -> None:
