@@ -11,7 +11,7 @@ from synth_actors.findings import Finding
 from synth_actors.histogram import LatencySummary
 from synth_actors.policy.bottlenecks import analyze
 from synth_actors.policy.rules.thresholds import MIB
-from synth_actors.snapshot import EndpointSnapshot, SeriesSnapshot, Snapshot
+from synth_actors.snapshot import DurableSnapshot, EndpointSnapshot, SeriesSnapshot, Snapshot
 from tests.policy.bottleneck_cases import (
     ALWAYS_NEW,
     BLOCKED,
@@ -27,6 +27,7 @@ from tests.policy.bottleneck_cases import (
     RATE_LIMITED,
     SLOWED,
     TIGHT,
+    WRITES_IN_VAIN,
     endpoint,
     failing,
     served,
@@ -133,6 +134,19 @@ def test_requests_whose_calls_failed_are_blamed_on_these() -> None:
 def test_who_left_has_not_failed() -> None:
     finding = the("requests_fail", with_series(MANY_FAIL, ended(500, "cancelled"), ended(500, "call")))
     assert "most often timed_out" in finding.what
+
+
+def test_an_endpoint_with_a_single_place_is_not_said_to_refuse_every_call() -> None:
+    one = replace(failing(100, rate_limited=50), max_concurrency=1)
+    assert "refuses 50% of its calls" in the("endpoint_fails", with_endpoints(HEALTHY, one)).remedy
+
+
+def test_a_remedy_that_puts_a_file_of_answers_out_of_use_says_so() -> None:
+    assert "asked for again" not in the("prompt_cache_costs_more", WRITES_IN_VAIN).remedy
+    snapshot = with_cache(WRITES_IN_VAIN, durable=DurableSnapshot(path="a.cache"))
+    assert (
+        "answers in 'a.cache' from before are then asked for again" in the("prompt_cache_costs_more", snapshot).remedy
+    )
 
 
 # ------------------------------------------------------------------------------------------------ endpoints

@@ -150,7 +150,8 @@ def _fewer_places(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
     places = endpoint.max_concurrency or snapshot.router.max_concurrency
     fewer = max(1, int(places * endpoint.successes / max(1, endpoint.attempts)))
     if not endpoint.successes or fewer >= places:
-        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses every call", ()
+        refused = "every call" if not endpoint.successes else f"{_failed_share(endpoint):.0%} of its calls"
+        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses {refused}", ()
     setting = Setting(
         where="Endpoint", name="max_concurrency", now=endpoint.max_concurrency, then=fewer, endpoint=endpoint.name
     )

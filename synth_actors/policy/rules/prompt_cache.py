@@ -41,7 +41,8 @@ def prompt_cache_costs_more(snapshot: Snapshot, limits: Thresholds) -> Finding |
             "cost_usd": endpoint.cost_usd,
         },
         cause="system texts differ from request to request, or come again only after the provider has dropped them",
-        remedy=f"{setting}, or keep what all requests share, and nothing else, in Request.system",
+        remedy=f"keep what all requests share, and nothing else, in Request.system, or {setting} beside what"
+        f" extra_body has already{_also(snapshot)}",
         settings=(setting,),
         prediction=predicted(
             "cost_usd",
@@ -50,6 +51,12 @@ def prompt_cache_costs_more(snapshot: Snapshot, limits: Thresholds) -> Finding |
             "the same tokens at the price of input, by the prices of the endpoint",
         ),
     )
+
+
+def _also(snapshot: Snapshot) -> str:
+    """What else an `extra_body` changes: it is part of what answers are kept by."""
+    durable = snapshot.cache.durable
+    return "" if durable is None else f"; answers in {durable.path!r} from before are then asked for again"
 
 
 def _loss_usd(endpoint: EndpointSnapshot) -> float:
