@@ -37,8 +37,12 @@ def terms_of(endpoint: Endpoint, provider: Provider, price: Price | None, rank: 
     """What its limits, its health and its counters need.
 
     Raises:
-        ConfigError: the provider names a kind of metering that there is not.
+        ConfigError: the provider names a kind of metering that there is not, or one of its names is no text.
     """
+    for field, text in (("name", endpoint.name), ("model", provider.model)):
+        if text.encode(errors="ignore").decode() != text:
+            said = f"endpoint {endpoint.name!r}: {field}={text!r}"
+            raise ConfigError(f"{said}: no exporter can write half of a surrogate pair; leave it out")
     metering = provider.output_metering if isinstance(provider, RemoteProvider) else None
     if metering not in (None, "meter", "reserve"):
         raise ConfigError(f"endpoint {endpoint.name!r}: output_metering={metering!r}: give 'meter' or 'reserve'")

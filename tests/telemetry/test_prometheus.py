@@ -207,6 +207,15 @@ async def test_any_name_of_an_endpoint_and_no_text_of_a_server_comes_through() -
     assert b"canary" not in text
 
 
+@pytest.mark.parametrize("field", ["name", "model"])
+async def test_a_name_that_no_exporter_can_write_is_refused_when_the_engine_opens(field: str) -> None:
+    provider = ScriptedProvider(name="scripted")
+    setattr(provider, field, "half \ud800")
+    with pytest.raises(ConfigError, match=rf"{field}='half \\ud800': no exporter can write half of a surrogate pair"):
+        async with open_engine([provider]):
+            pytest.fail("it was opened")
+
+
 async def test_an_engine_without_durations_has_its_counters() -> None:
     async with open_engine(["local"], EngineConfig(metrics=False)) as engine:
         await engine.generate("p")
