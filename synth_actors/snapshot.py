@@ -14,11 +14,11 @@ from synth_actors.histogram import Histogram, LatencySummary
 SERIES = ("response", "queue", "service", "connect", "ttft", "tpot", "cached_response", "mailbox_wait")
 """Durations.
 
-`response`: submission to answer.  `queue`: submission to the dispatch of the attempt that answered.  `service`: one
-attempt, from its dispatch to its end.  `connect`: opening a connection, name lookup and TLS included.  `ttft`: dispatch
-to the first token of a streamed attempt.  `tpot`: time per output token after the first, of a streamed attempt.
-`cached_response`: submission to the answer of the cache.  `mailbox_wait`: a message in an actor's mailbox, from tell to
-take; what was delivered inline has not waited and is not among them.
+`response`: submission to answer or error; hits have a series of their own.  `queue`: submission to the dispatch of the
+attempt that answered.  `service`: one attempt, from its dispatch to its end.  `connect`: opening a connection, name
+lookup and TLS included.  `ttft`: dispatch to the first token of a streamed attempt.  `tpot`: time per output token
+after the first, of a streamed attempt.  `cached_response`: submission to the answer of the cache.  `mailbox_wait`: a
+message in an actor's mailbox, from tell to take; what was delivered inline has not waited and is not among them.
 """
 
 SUCCEEDED = frozenset({"success", "call", "shared", "cache"})

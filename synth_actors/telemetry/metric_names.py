@@ -23,7 +23,9 @@ FILE_STATES: tuple[str, ...] = get_args(DurableState)
 
 
 _DURATIONS = (
-    durations("response", "response_seconds", "From the submission of a request to its answer or its error."),
+    durations(
+        "response", "response_seconds", "From the submission of a request to its answer, unless a hit, or its error."
+    ),
     durations(
         "queue", "queue_seconds", "From the submission of a request to the dispatch of the call that answered it."
     ),
