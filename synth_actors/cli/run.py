@@ -78,9 +78,9 @@ def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> E
         with warnings_said(display.say), metrics_page(exports.metrics_port) as page:
             export = partial(exporting, exports=exports, page=page)
             trio.run(_watched, prepared, wish, display, ending, export)
+            ending.elapsed_s = time.monotonic() - started_at  # closing the page takes up to half a second more
     finally:
         display.close()
-    ending.elapsed_s = time.monotonic() - started_at
     return ending
 
 

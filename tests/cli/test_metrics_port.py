@@ -10,7 +10,9 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -21,6 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from synth_actors.cli import generate
 from synth_actors.cli.app import run_command
+from synth_actors.cli.metrics_port import MetricsPage, metrics_page
 from synth_actors.cli.settings import Settings, load_settings
 from synth_actors.config import as_endpoint
 from synth_actors.providers.base import Call, Completion, Emit
@@ -187,3 +190,19 @@ def test_a_log_needs_durations(capfd: Capture) -> None:
     Path("c.toml").write_text("[engine]\nmetrics = false\n")
     assert command("--hlog", "run.hlog", "--config", "c.toml") == 2
     assert "--hlog run.hlog: metrics = false records no durations" in capfd.readouterr().err
+
+
+def test_what_closing_the_page_takes_is_no_time_of_the_run(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = lambda: clock.now
+
+    @contextmanager
+    def closes_slowly(port: int | None) -> Iterator[MetricsPage | None]:
+        with metrics_page(port) as page:
+            yield page
+        clock.now += 1000.0
+
+    monkeypatch.setattr("synth_actors.cli.run.metrics_page", closes_slowly)
+    monkeypatch.setattr("synth_actors.cli.run.time", clock)
+    assert command("--metrics-port", 0) == 0
+    assert "45 of 45 rows in 0.00 s" in capsys.readouterr().err
