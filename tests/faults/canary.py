@@ -16,7 +16,7 @@ import io
 import json
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from prometheus_client import generate_latest
 from pydantic import SecretStr
 
-from synth_actors import Endpoint, EngineClosedError, analyze, per_endpoint, wiring
+from synth_actors import Endpoint, EngineClosedError, Request, analyze, per_endpoint, wiring
 from synth_actors.front import Front
 from synth_actors.snapshot import Snapshot
 from synth_actors.telemetry.hgrm import write_percentiles
@@ -51,6 +51,8 @@ CANARIES = (KEY, PASSWORD, HEADER, "sk-canary-0123456789-do-not-show")
 ENVIRONMENT = ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OPENAI_API_KEY")
 SHORTEST = 12
 """So much of the beginning of a canary is one: what is cut off must not show most of it."""
+TRACED = 200
+"""Requests of one engine that have spans."""
 RENDERED = 200
 """Exceptions of one test that are looked at with their tracebacks; each takes a millisecond."""
 
@@ -86,6 +88,7 @@ class Watch:
     engines: int = 0
     exceptions: int = 0
     _leaks: list[Leak] = field(default_factory=list)
+    _lasting: set[Leak] = field(default_factory=set)
 
     def look(self, place: str, text: str) -> None:
         """Note each canary in `text`, which was shown at `place`."""
@@ -129,14 +132,15 @@ class Watch:
     def leaks(self) -> list[Leak]:
         """What was found so far, with spans, metrics and files; each once, and none of them the next time."""
         for span in self.exporter.get_finished_spans():
-            self.look("span", f"{span.to_json()} {span.attributes!r} {span.status.description}")
+            self.look("span", f"{span.name} {span.attributes!r} {span.events!r} {span.status.description}")
         self.exporter.clear()
         if (data := self.reader.get_metrics_data()) is not None:
             self.look("metric", data.to_json())
         for folder in self.folders:
             for path in filter(Path.is_file, sorted(folder.rglob("*"))):
                 self.look(f"file {path.name}", path.read_bytes().decode("latin-1"))
-        found, self._leaks = list(dict.fromkeys(self._leaks)), []
+        found, self._leaks = [leak for leak in dict.fromkeys(self._leaks) if leak not in self._lasting], []
+        self._lasting |= {leak for leak in found if leak.place == "metric"}  # which are collected again each time
         return found
 
 
@@ -182,9 +186,10 @@ class _Listening(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         place = f"log {record.name}"
-        self._watch.look(place, self.format(record))
-        self._watch.look(place, self._json.format(record))
-        self._watch.look(place, repr(record.__dict__))
+        self._watch.look(place, f"{record.getMessage()} {record.__dict__!r}")
+        if record.levelno > logging.DEBUG or record.exc_info:  # of those below there are many, and they are alike
+            self._watch.look(place, self.format(record))
+            self._watch.look(place, self._json.format(record))
 
 
 @contextmanager
@@ -203,12 +208,28 @@ def _logs(watch: Watch) -> Iterator[None]:
             logger.setLevel(level)
 
 
+class _Some:
+    """Has the first requests of an engine traced."""
+
+    def __init__(self, tracing: OpenTelemetryTracing) -> None:
+        self._tracing = tracing
+
+    def request(self, request: Request, *, number: int, streamed: bool) -> Any:
+        """One of many is like the others, and a span takes longer than the rest of a request."""
+        return self._tracing.request(request, number=number, streamed=streamed) if number <= TRACED else None
+
+    def opened(self, take: Callable[[], Snapshot]) -> Callable[[], None]:
+        """Its figures."""
+        return self._tracing.opened(take)
+
+
 def with_canaries(endpoint: Endpoint) -> Endpoint:
-    """The same with the canaries for its key and another header."""
+    """The same with the canaries for another header and, if it has none of its own, its key."""
     if endpoint.provider == "local":
         return endpoint
     headers = {**endpoint.extra_headers, "x-canary-token": HEADER}
-    return endpoint.model_copy(update={"api_key": SecretStr(KEY), "extra_headers": headers})
+    key = endpoint.api_key or SecretStr(KEY)
+    return endpoint.model_copy(update={"api_key": key, "extra_headers": headers})
 
 
 @contextmanager
@@ -224,7 +245,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, *, traced: bool = True) -> Iterato
             watch.look_at_exception(exc)
             raise
         if traced and self._tracing is None:
-            self._tracing = self.front._tracing = wiring._guarded(watch.tracing)
+            self._tracing = self.front._tracing = wiring._guarded(_Some(watch.tracing))
 
     async def stopping(self: Wiring) -> None:
         watch.look_at_engine(self)

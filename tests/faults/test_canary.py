@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-from synth_actors import EngineConfig, GenerationError, open_engine
-from tests.faults.canary import HEADER, KEY, PASSWORD, Watch
+from synth_actors import CacheConfig, ConfigError, Endpoint, EngineConfig, GenerationError, open_engine
+from synth_actors.providers.base import Fault
+from synth_actors.providers.build import build_provider
+from synth_actors.testing import ScriptedProvider, Step
+from tests.faults.canary import HEADER, KEY, PASSWORD, Watch, forms_of
 from tests.providers.dialects import DIALECTS, Dialect
 from tests.providers.server import Reply, Server, json_reply, serving
 
@@ -111,3 +116,83 @@ async def test_a_key_that_a_server_gives_back_is_seen_nowhere(
     assert any(KEY in value for value in sent)
     assert f"Basic {base64.b64encode(f'me:{PASSWORD}'.encode()).decode()}" in sent
     assert all(request.headers["x-canary-token"] == HEADER for request in server.received)
+
+
+# ------------------------------------------------------------------------------------------- would it be found?
+
+
+def places(canary: Watch) -> set[str]:
+    """Where the canaries were seen; what is found here is none of this test's own faults."""
+    return {leak.place for leak in canary.leaks()}
+
+
+@pytest.mark.parametrize("secret", [KEY, PASSWORD, HEADER])
+@pytest.mark.parametrize("before", ["", "a", "ab", "abc", "user:"])
+def test_every_form_of_a_canary_is_found(secret: str, before: str, canary: Watch) -> None:
+    encoded = base64.b64encode(f"{before}{secret}, and more".encode()).decode()
+    for shown in (secret, secret[:12], quote(secret, safe=""), encoded, f"{secret!r}", json.dumps({"k": secret})):
+        canary.look("here", f"before it {shown} behind it")
+        assert places(canary) == {"here"}, shown
+    canary.look("here", "sk-canary is a kind of bird; c2stY2FuYXJ5 is it in base64")
+    assert places(canary) == set()
+    assert all(len(form) >= 12 for form in forms_of(secret))
+
+
+@pytest.mark.parametrize("name", ["synth_actors", "httpx2", "httpcore2.http11", "anthropic._base_client", "else"])
+def test_a_key_in_any_log_is_found(name: str, canary: Watch) -> None:
+    logger = logging.getLogger(name)
+    tell: tuple[Callable[[], None], ...] = (
+        lambda: logger.debug("sent %s", KEY),
+        lambda: logger.warning("sent", extra={"sent": KEY}),
+        lambda: logger.error("failed", exc_info=ValueError(KEY)),
+    )
+    for each in tell:
+        each()
+        assert places(canary) == {f"log {name}"}
+
+
+def test_a_key_in_an_exception_is_found_wherever_it_stands(canary: Watch) -> None:
+    plain, caused, during = ValueError("no"), ValueError("no"), ValueError("no")
+    caused.__cause__, during.__context__ = ValueError(KEY), ValueError(KEY)
+    for exc in (
+        ValueError(KEY),
+        ValueError("no", {"key": KEY}),
+        GenerationError("no", partial=KEY),
+        ExceptionGroup("no", [ValueError(KEY)]),
+        caused,
+        during,
+    ):
+        canary.look_at_exception(exc)
+        assert places(canary) == {"exception"}, repr(exc)
+    canary.look_at_exception(plain)
+    assert places(canary) == set()
+
+
+async def test_a_key_that_a_provider_tells_is_found_in_logs_spans_reports_snapshots_and_errors(canary: Watch) -> None:
+    step = Step(fault=Fault.FATAL, message=f"the key {KEY} is wrong")
+    async with open_engine(ScriptedProvider(lambda _call: step)) as engine:
+        with pytest.raises(GenerationError):
+            await engine.generate("p")
+    assert places(canary) == {"log synth_actors", "exception", "span", "repr", "snapshot", "report"}
+
+
+async def test_a_key_in_a_name_is_found_in_all_exports_and_metrics(canary: Watch) -> None:
+    async with open_engine(Endpoint(provider=ScriptedProvider(), name=f"with {KEY}")) as engine:
+        await engine.generate("p")
+    assert places(canary) >= {"repr", "snapshot", "prometheus", "hlog", "span", "metric"}
+
+
+async def test_a_key_in_a_file_is_found(canary: Watch, tmp_path: Path) -> None:
+    config = EngineConfig(cache=CacheConfig(path=tmp_path / "answers.cache"))
+    async with open_engine(ScriptedProvider([Step(text=f"it is {KEY}")]), config) as engine:
+        await engine.generate("p")
+    found = places(canary)
+    assert any(place.startswith("file answers.cache") for place in found), found
+    for path in tmp_path.iterdir():
+        path.unlink()
+
+
+def test_a_wrong_key_is_told_without_it(canary: Watch) -> None:
+    with pytest.raises(ConfigError, match="holds a blank"):
+        build_provider(Endpoint(provider="openai", model="m", api_key=f"{KEY} "))  # type: ignore[arg-type]
+    assert places(canary) == set()
