@@ -98,6 +98,18 @@ def test_the_p999_of_a_thousand_samples_is_the_second_largest() -> None:
     assert summary.max_s == 9.0
 
 
+def test_a_rank_is_rounded_up_unless_only_floating_point_has_made_it_a_fraction() -> None:
+    histogram = series_of([0.1] * 7 + [0.2] * 93).histogram()
+    assert 100 * 0.07 > 7.0  # in floating point
+    assert histogram.percentile_s(0.07) == pytest.approx(0.1, rel=0.001)
+    assert histogram.percentile_s(0.0701) == pytest.approx(0.2, rel=0.001)
+
+
+def test_a_bound_is_rounded_to_whole_microseconds() -> None:
+    histogram = series_of([1e-6, 2e-6, 3e-6]).histogram()
+    assert histogram.at_most([1.4e-6, 1.6e-6, 2.4e-6, 2.6e-6]) == [1, 2, 2, 3]
+
+
 def test_one_sample_is_every_percentile_exactly() -> None:
     summary = series_of([0.0123456]).summary()
     assert {summary.p50_s, summary.p95_s, summary.p99_s, summary.p999_s, summary.max_s} == {0.0123456}

@@ -18,6 +18,7 @@ from synth_actors.policy.throughput import (
     need_of_answer,
     place_s,
     places,
+    service_s,
 )
 from synth_actors.snapshot import EndpointSnapshot, RateLimitSnapshot
 from tests.policy.bottleneck_cases import (
@@ -52,6 +53,18 @@ def test_a_place_is_held_for_an_answer_as_long_as_all_its_attempts_took() -> Non
     snapshot = with_series(with_endpoints(HEALTHY, CALLED), served("a", 100, 2.0), served("a", 4, 5.0, "failed"))
     assert place_s(snapshot) == pytest.approx((100 * 2.0 + 4 * 5.0) / 100)
     assert answers_per_s(snapshot, 11) == pytest.approx(5.0)
+
+
+def test_only_attempts_hold_places_and_each_that_of_its_endpoint() -> None:
+    snapshot = with_series(
+        HEALTHY, served("a", 10, 2.0), served("b", 5, 3.0), served("a", 10, 7.0, series="ttft"), served("", 9, 9.0, "x")
+    )
+    assert service_s(snapshot, "a") == pytest.approx(20.0)
+    assert service_s(snapshot) == pytest.approx(20.0 + 15.0 + 81.0)
+
+
+def test_a_call_under_way_has_not_been_needed_for_an_answer_so_far() -> None:
+    assert need_of_answer(replace(CALLED, output_metering="meter", in_flight=2), "requests") == pytest.approx(1.02)
 
 
 def test_without_series_a_place_is_held_as_long_as_a_call_takes() -> None:
@@ -123,7 +136,7 @@ def test_means_are_over_time_where_time_is_recorded() -> None:
 
 
 def test_what_is_inside_follows_from_waits_where_no_time_is_recorded() -> None:
-    waiting = with_latency(HEALTHY, queue=took(100, 3.0, 3.0), service=took(100, 1.0, 1.0))
+    waiting = with_latency(HEALTHY, queue=took(100, 6.0, 6.0), service=took(100, 2.0, 2.0))
     assert inside(waiting, 10) == pytest.approx(40.0)
     assert inside(
         with_router(waiting, backlog_s=900.0, saturated_backlog_s=100.0, saturated_s=50.0), 10
