@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -74,7 +75,8 @@ def access_of(endpoint: Endpoint) -> Access:
     parts = urlsplit(base_url)
     user = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
     in_query = secret_headers(dict(parse_qsl(parts.query)))
-    secrets = Secrets([key, *_credentials(parts), *in_query, *secret_headers(endpoint.extra_headers)])
+    in_headers = secret_headers(endpoint.extra_headers)
+    secrets = Secrets([key, *_credentials(parts), *in_query, *in_headers, *_of_proxies()])
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return Access(address, key, is_home(endpoint), user, secrets)
 
@@ -83,6 +85,15 @@ def _credentials(parts: SplitResult) -> Iterator[str]:
     """What is secret before the `@` of an address: the password, or a name that stands there alone, as tokens do."""
     secret = parts.password or parts.username or ""
     yield from (secret, unquote(secret))
+
+
+def _of_proxies() -> Iterator[str]:
+    """What is secret in the proxies of the environment, which the client uses: one may give it back in a complaint."""
+    from urllib.request import getproxies  # not before there is a client: its import takes long
+
+    for url in getproxies().values():
+        with suppress(ValueError):  # the client refuses it, and says so
+            yield from _credentials(urlsplit(url))
 
 
 def base_url_of(endpoint: Endpoint) -> str:

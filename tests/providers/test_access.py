@@ -214,6 +214,26 @@ async def test_a_key_in_the_query_of_an_address_is_not_logged(
     assert token not in caplog.text
 
 
+async def test_the_password_of_a_proxy_that_gives_it_back_is_neither_told_nor_logged(
+    dialect: Dialect, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    password = f"password-for-{dialect.name}"
+    async with serving() as server:
+        server.answer = lambda seen: json_reply({"error": {"message": f"not for you: {seen.headers}"}}, status=407)
+        monkeypatch.setenv("http_proxy", server.url.replace("//", f"//otter:{password}@"))
+        url = "http://nowhere.invalid"
+        endpoint = Endpoint(provider=dialect.name, model="x", api_key=SecretStr("sk-other-key"), base_url=url)
+        async with open_engine(endpoint) as engine:
+            with pytest.raises(GenerationError, match="not for you") as caught:
+                await engine.generate("p")
+    encoded = base64.b64encode(f"otter:{password}".encode()).decode()
+    assert server.received[0].headers["proxy-authorization"] == f"Basic {encoded}"
+    for shown in (str(caught.value), caplog.text):
+        assert password not in shown
+        assert encoded[8:24] not in shown
+
+
 async def test_an_extra_body_changed_after_opening_is_not_sent(dialect: Dialect) -> None:
     async with serving() as server:
         server.answer = lambda _: json_reply(dialect.whole())
