@@ -203,6 +203,13 @@ def test_who_waited_through_an_outage_did_not_wait_for_a_place() -> None:
     assert the("engine_is_saturated", snapshot).remedy == "EngineConfig(max_concurrency=10 -> 20)"
 
 
+@pytest.mark.parametrize(("inside", "is_found"), [(12.0, False), (16.0, True)])
+def test_a_wait_is_for_places_only_if_as_many_waited_as_that_takes(inside: float, is_found: bool) -> None:
+    # seven seconds of waiting, ten places, a second each: seventy were before it, if it waited for a place
+    snapshot = with_router(LONG_QUEUE, busy_s=900.0, saturated_s=90.0, saturated_backlog_s=90.0 * (inside - 10))
+    assert ("requests_wait" in rules(snapshot)) is is_found
+
+
 # ------------------------------------------------------------------------------------------------ limits per minute
 
 

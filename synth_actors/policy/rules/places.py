@@ -22,6 +22,8 @@ from synth_actors.policy.throughput import (
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 HIGHEST_CONCURRENCY = 100_000  # what EngineConfig accepts
+LONGEST_QUEUE = 4.7
+"""Times the mean: of numbers that are distributed exponentially one in a hundred is larger (ln 100 = 4.6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +145,19 @@ def _was_full(snapshot: Snapshot, endpoint: EndpointSnapshot, limit: int, limits
 def waited_for_places(snapshot: Snapshot, limits: Thresholds) -> bool:
     """Whether those who waited longest waited for a place.
 
-    Then all places were taken for about as long, or those of an endpoint are; a request also waits to be tried again.
+    Then all places were taken for about as long, and as many were inside as that wait took to serve; or those of an
+    endpoint are taken.  A request also waits to be tried again, or for an endpoint that is down.
     """
-    router = snapshot.router
+    router, waited_s, held_s = snapshot.router, snapshot.latency["queue"].p99_s, place_s(snapshot)
     if not router.busy_s:  # no time is recorded
         return True
-    return 2 * router.saturated_s >= snapshot.latency["queue"].p99_s or bool(_full_endpoints(snapshot, limits))
+    if _full_endpoints(snapshot, limits):
+        return True
+    if 2 * router.saturated_s < waited_s:
+        return False
+    taken = places(snapshot)
+    before = waited_s * taken / held_s if held_s > 0 else 0.0
+    return before <= LONGEST_QUEUE * inside(snapshot, taken)
 
 
 def _free_places(snapshot: Snapshot, full: list[tuple[EndpointSnapshot, int]]) -> int:
