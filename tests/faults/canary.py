@@ -86,7 +86,8 @@ class Watch:
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     folders: list[Path] = field(default_factory=list)
     engines: int = 0
-    exceptions: int = 0
+    exceptions: list[BaseException] = field(default_factory=list)  # looked at later: tests have clocks of their own
+    records: list[logging.LogRecord] = field(default_factory=list)
     _leaks: list[Leak] = field(default_factory=list)
     _lasting: set[Leak] = field(default_factory=set)
 
@@ -106,11 +107,17 @@ class Watch:
 
     def look_at_exception(self, exc: BaseException) -> None:
         """Its text, its arguments, what it was raised from, and the traceback as Python prints it."""
-        self.exceptions += 1
-        if self.exceptions <= RENDERED:
-            self.look("exception", "".join(traceback.format_exception(exc)))
-            for link in _chain(exc):
-                self.look("exception", f"{link} {link!r} {link.args!r} {getattr(link, '__dict__', None)!r}")
+        self.look("exception", "".join(traceback.format_exception(exc)))
+        for link in _chain(exc):
+            self.look("exception", f"{link} {link!r} {link.args!r} {getattr(link, '__dict__', None)!r}")
+
+    def look_at_record(self, record: logging.LogRecord) -> None:
+        """All that it carries, and how it is written, as text and by the library's own formatter."""
+        place = f"log {record.name}"
+        self.look(place, f"{record.getMessage()} {record.__dict__!r}")
+        if record.levelno > logging.DEBUG or record.exc_info:  # of those below there are many, and they are alike
+            self.look(place, logging.Formatter().format(record))
+            self.look(place, JsonFormatter().format(record))
 
     def look_at_engine(self, opened: Wiring) -> None:
         """All that one that is open shows."""
@@ -131,6 +138,12 @@ class Watch:
 
     def leaks(self) -> list[Leak]:
         """What was found so far, with spans, metrics and files; each once, and none of them the next time."""
+        for exc in self.exceptions[:RENDERED]:
+            self.look_at_exception(exc)
+        for record in self.records:
+            self.look_at_record(record)
+        self.exceptions.clear()
+        self.records.clear()
         for span in self.exporter.get_finished_spans():
             self.look("span", f"{span.name} {span.attributes!r} {span.events!r} {span.status.description}")
         self.exporter.clear()
@@ -177,19 +190,15 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
 
 
 class _Listening(logging.Handler):
-    """Looks at all that is logged, as text and as the library's own formatter writes it."""
+    """Keeps all that is logged."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(logging.DEBUG)
         self._watch = watch
-        self._json = JsonFormatter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        place = f"log {record.name}"
-        self._watch.look(place, f"{record.getMessage()} {record.__dict__!r}")
-        if record.levelno > logging.DEBUG or record.exc_info:  # of those below there are many, and they are alike
-            self._watch.look(place, self.format(record))
-            self._watch.look(place, self._json.format(record))
+        """Called by logging."""
+        self._watch.records.append(record)
 
 
 @contextmanager
@@ -242,7 +251,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, *, traced: bool = True) -> Iterato
         try:
             make(self, *args, **fields)
         except Exception as exc:
-            watch.look_at_exception(exc)
+            watch.exceptions.append(exc)
             raise
         if traced and self._tracing is None:
             self._tracing = self.front._tracing = wiring._guarded(_Some(watch.tracing))
@@ -252,7 +261,7 @@ def watching(monkeypatch: pytest.MonkeyPatch, *, traced: bool = True) -> Iterato
         await stop(self)
 
     def noting(self: Front, lookup: Any, exc: Exception) -> None:
-        watch.look_at_exception(exc)
+        watch.exceptions.append(exc)
         note(self, lookup, exc)
 
     for name in ENVIRONMENT:
