@@ -30,6 +30,8 @@ REUSE_S = 0.05
 Kind = Literal["counter", "up_down_counter", "gauge"]
 Labels = tuple[tuple[str, str], ...]
 Point = tuple[float, Labels]
+Reading = tuple[float | None, Labels]
+"""None: it is not known, and neither is a sum that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Figure:
     kind: Kind
     unit: str  # by UCUM
     description: str
-    read: Callable[[Snapshot], Iterator[Point]]
+    read: Callable[[Snapshot], Iterator[Reading]]
 
 
 def _requests(snapshot: Snapshot) -> Iterator[Point]:
@@ -81,10 +83,9 @@ def _call_failures(snapshot: Snapshot) -> Iterator[Point]:
             yield count, (("synth_actors.endpoint", name), ("error.type", fault))
 
 
-def _cost(snapshot: Snapshot) -> Iterator[Point]:
+def _cost(snapshot: Snapshot) -> Iterator[Reading]:
     for name, endpoint in snapshot.router.endpoints.items():
-        if endpoint.cost_usd is not None:  # nothing is better than too little
-            yield endpoint.cost_usd, (("synth_actors.endpoint", name),)
+        yield endpoint.cost_usd, (("synth_actors.endpoint", name),)
 
 
 def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Iterator[Point]]:
@@ -213,7 +214,7 @@ class EngineFigures:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: list[_Live] = []
-        self._counted: dict[tuple[str, Labels], float] = {}
+        self._counted: dict[tuple[str, Labels], float | None] = {}
 
     def opened(self, take: Callable[[], Snapshot]) -> Callable[[], None]:
         """An engine has opened, in this thread; what is returned is to be called when it has closed."""
@@ -236,7 +237,7 @@ class EngineFigures:
             if figure.kind == "counter":
                 for value, labels in figure.read(live.snapshot):
                     key = figure.name, labels
-                    self._counted[key] = self._counted.get(key, 0) + value
+                    self._counted[key] = _sum(self._counted.get(key, 0), value)
 
     def points(self, figure: Figure) -> list[Point]:
         """Its points now, from any thread."""
@@ -248,8 +249,13 @@ class EngineFigures:
             found = {labels: value for (name, labels), value in self._counted.items() if name == figure.name}
             for live in self._live:
                 for value, labels in () if live.snapshot is None else figure.read(live.snapshot):
-                    found[labels] = value if figure.kind == "gauge" else found.get(labels, 0) + value
-        return [(value, labels) for labels, value in found.items()]
+                    found[labels] = value if figure.kind == "gauge" else _sum(found.get(labels, 0), value)
+        return [(value, labels) for labels, value in found.items() if value is not None]
 
     def __repr__(self) -> str:
         return f"<EngineFigures open={len(self._live)}>"
+
+
+def _sum(so_far: float | None, more: float | None) -> float | None:
+    """Nothing is better than too little: a counter that falls is taken for one that has begun anew."""
+    return None if so_far is None or more is None else so_far + more

@@ -101,6 +101,23 @@ async def test_unknown_cost_is_no_cost_at_all() -> None:
     close()
 
 
+@pytest.mark.parametrize("unknown_first", [False, True])
+async def test_what_several_engines_cost_is_not_known_if_one_of_them_does_not_know(unknown_first: bool) -> None:
+    telemetry = Telemetry()
+    unpriced = replace(SNAPSHOT.router, endpoints={"a": replace(ENDPOINT, cost_usd=None)})
+    snapshots = [SNAPSHOT, replace(SNAPSHOT, router=unpriced)]
+    if unknown_first:
+        snapshots.reverse()
+    first = telemetry.tracing.opened(lambda: snapshots[0])
+    assert telemetry.values("synth_actors.cost") == ({} if unknown_first else {(LOCAL,): 1.5})
+    first()
+    second = telemetry.tracing.opened(lambda: snapshots[1])
+    assert telemetry.values("synth_actors.cost") == {}
+    second()
+    assert telemetry.values("synth_actors.cost") == {}
+    assert telemetry.values("synth_actors.calls") == {(LOCAL,): 18}
+
+
 async def test_another_thread_gets_a_snapshot_of_now_taken_in_trios_thread() -> None:
     telemetry, engine = Telemetry(), Engine()
     close = telemetry.tracing.opened(engine.take)
