@@ -9,11 +9,14 @@ import pytest
 
 from tests.faults.canary import FORMS, Watch, watching
 
+UNTRACED = ("test_interrupts", "test_upstream_wire")
+"""The first stops at each line that the package runs, the clock of the second is twenty times as fast as a real one."""
+
 
 @pytest.fixture(autouse=True)
 def canary(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Watch]:
     """Every engine of every test here has canaries for keys, and nothing that it shows or writes may hold one."""
-    traced = "test_interrupts" not in request.node.nodeid  # which stops at each line that the package runs
+    traced = not any(name in request.node.nodeid for name in UNTRACED)
     with watching(monkeypatch, traced=traced) as watch:
         watch.folders.append(tmp_path)
         yield watch
