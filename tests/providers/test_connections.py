@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import httpcore2
 import httpx2
 import pytest
 import trio
@@ -13,7 +15,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from synth_actors import Endpoint
-from synth_actors.providers.connections import RESERVED_FILES, Reuse, open_files_limit
+from synth_actors.providers.connections import RESERVED_FILES, Connection, Reuse, open_files_limit
 from synth_actors.providers.http_client import KEEPALIVE_S, open_client
 from synth_actors.providers.pool import MOST_REQUESTS
 
@@ -194,3 +196,24 @@ def test_a_server_that_restarts_does_not_make_reuse_vain() -> None:
     for _ in range(50):
         reuse.tried(was_closed=True)
     assert not reuse.is_vain
+
+
+class Slow(httpcore2.AsyncNetworkStream):
+    """A stream that takes its time for TLS, and no bytes."""
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        await trio.lowlevel.checkpoint()
+
+    async def start_tls(self, *_args: object, **_fields: object) -> httpcore2.AsyncNetworkStream:
+        await trio.sleep(2.0)
+        return self
+
+
+async def test_opening_lasts_until_the_handshake_is_over_and_is_told_once(autojump_clock: MockClock) -> None:
+    told: list[float] = []
+    plain = Connection(Slow(), Reuse(told.append), 0.5)
+    encrypted = await plain.start_tls(ssl.create_default_context())
+    assert told == []
+    for _ in range(3):
+        await encrypted.write(b"GET / HTTP/1.1")
+    assert told == [2.5]

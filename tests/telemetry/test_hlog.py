@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synth_actors import EngineConfig, open_engine
+from synth_actors.actors.metrics import FOLD_AT_ONCE
 from synth_actors.errors import ConfigError
 from synth_actors.histogram import Histogram
 from synth_actors.telemetry import hlog
@@ -231,6 +232,15 @@ async def test_the_last_interval_is_written_when_the_program_is_cancelled(tmp_pa
     assert scope.cancelled_caught
     assert [count for *_, count in counts_of(path, CALLS)] == [1]
     assert log.problem is None
+
+
+async def test_the_last_interval_has_everything_be_it_more_than_is_folded_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "a.hlog"
+    many = 5 * FOLD_AT_ONCE
+    async with open_engine([ScriptedProvider()]) as engine, log_intervals(engine, path, 60.0):
+        for _ in range(many):
+            engine._wiring._samples.add_call("scripted", 0.1, 0.0)
+    assert [count for *_, count in counts_of(path, CALLS)] == [many]
 
 
 async def test_the_last_interval_is_written_when_the_body_raises(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import pytest
@@ -153,6 +154,27 @@ async def test_who_asks_while_trios_thread_is_held_up_gets_the_snapshot_before(m
     asker.join(timeout=30)  # trio's thread waits here: nothing of it can run
     assert found == [{(): 1}]
     await trio.testing.wait_all_tasks_blocked()  # what was asked for is taken now, and hurts nobody
+    close()
+
+
+async def test_a_look_that_has_waited_in_vain_waits_once_and_not_for_each_instrument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(otel_figures, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(otel_figures, "REUSE_S", 1000.0)
+    figures, engine = EngineFigures(), Engine()
+    close = figures.opened(engine.take)
+    figures._live[0]._looked_at = -inf  # long ago
+
+    def ask() -> None:
+        for figure in FIGURES:
+            figures.points(figure)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    asker.join(timeout=30)
+    await trio.testing.wait_all_tasks_blocked()
+    assert engine.looks == 2  # at the opening, and the one that was asked for
     close()
 
 

@@ -183,6 +183,19 @@ def bounds() -> list[str]:
     return [*map(str, BUCKETS_S), "+Inf"]
 
 
+async def test_durations_out_of_range_are_summed_over_endpoints_and_outcomes(autojump_clock: Any) -> None:
+    providers = [ScriptedProvider(lambda call: Step(delay_s=4000.0), name=name) for name in ("a", "b")]
+    endpoints = [Endpoint(provider=provider, attempt_timeout_s=5000.0) for provider in providers]
+    async with open_engine(endpoints) as engine:
+        for name in ("a", "b", "a"):
+            await engine.generate("p", max_tokens=5, cache="bypass", endpoints=(name,))
+        samples = scrape(engine)
+    assert value_of(samples, "samples_out_of_range_total", series="service") == 3
+    assert value_of(samples, "samples_out_of_range_total", series="ttft") is None
+    of_a = {"endpoint": "a", "model": "script", "outcome": "success"}
+    assert value_of(samples, "service_seconds_count", **of_a) == value_of(samples, "service_seconds_sum", **of_a) == 0
+
+
 async def test_what_is_not_known_has_no_sample() -> None:
     unpriced = ScriptedProvider(name="unpriced")
     async with open_engine([unpriced]) as engine:
