@@ -275,6 +275,8 @@ async def test_an_attempt_log_names_the_call_of_every_dollar_that_nobody_carried
     async with open_engine(provider.endpoint, EngineConfig(max_concurrency=2), attempt_log=log) as engine:
         callers = Callers(engine, ledger)
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(callers.ask, Request(prompt="left"), 2.2)
+            await trio.testing.wait_all_tasks_blocked()
             for number in range(12):
                 nursery.start_soon(callers.ask, Request(prompt=f"p{number % 8}"), 2.0 + 1.5 * number)
         assert await assert_every_dollar_is_counted(engine, ledger) > 0.0
