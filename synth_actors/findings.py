@@ -64,8 +64,10 @@ class Prediction:
 
     @property
     def is_better(self) -> bool:
-        """Whether `then` is not worse than `now`."""
-        return self.then >= self.now if self.metric in MORE_IS_BETTER else self.then <= self.now
+        """Whether `then` is better than `now`, as far as both are shown."""
+        if _figure(self.now, self.unit) == _figure(self.then, self.unit):
+            return False
+        return self.then > self.now if self.metric in MORE_IS_BETTER else self.then < self.now
 
     def __str__(self) -> str:
         return f"{self.metric} {_figure(self.now, self.unit)} -> {_figure(self.then, self.unit)}"

@@ -7,7 +7,10 @@ should get, and what that would bring by the figures recorded so far.  What a sn
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from inspect import iscoroutine
 
+from synth_actors.errors import ConfigError
 from synth_actors.findings import BottleneckReport, Finding
 from synth_actors.policy.rules import cache, endpoints, errors, loop, memory, places, prompt_cache, rates, speed
 from synth_actors.policy.rules.thresholds import SEVERITIES, Thresholds, thresholds_of
@@ -53,8 +56,15 @@ class BottleneckAnalyzer:
         self.thresholds = thresholds_of(thresholds)
 
     def analyze(self, snapshot: Snapshot) -> BottleneckReport:
-        """Apply every rule; the findings come most severe first, equally severe ones in the order of the rules."""
-        findings = [finding for rule in RULES if (finding := rule(snapshot, self.thresholds)) is not None]
+        """Apply every rule; the findings come most severe first, equally severe ones in the order of the rules.
+
+        Raises:
+            ConfigError: it is no `Snapshot`.
+        """
+        if not isinstance(snapshot, Snapshot):
+            raise ConfigError(f"analyze: {_shown(snapshot)} is no Snapshot; give await engine.metrics()")
+        found = (rule(snapshot, self.thresholds) for rule in RULES)
+        findings = [_without_a_vain_prediction(finding) for finding in found if finding is not None]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity), reverse=True)
         return BottleneckReport(bottlenecks=tuple(findings))
 
@@ -66,3 +76,16 @@ class BottleneckAnalyzer:
 def analyze(snapshot: Snapshot, thresholds: Thresholds | Mapping[str, object] | None = None) -> BottleneckReport:
     """`BottleneckAnalyzer(thresholds).analyze(snapshot)`."""
     return BottleneckAnalyzer(thresholds).analyze(snapshot)
+
+
+def _without_a_vain_prediction(finding: Finding) -> Finding:
+    """What would be no better than now is not said to be what a remedy brings."""
+    prediction = finding.prediction
+    return finding if prediction is None or prediction.is_better else replace(finding, prediction=None)
+
+
+def _shown(given: object) -> str:
+    if iscoroutine(given):
+        given.close()  # so that nobody is told that it was never awaited: this says so
+        return "what engine.metrics() gives without await"
+    return "None" if given is None else f"an object of class {type(given).__name__}"

@@ -9,11 +9,12 @@ from math import isfinite
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth_actors import ConfigError
 from synth_actors.cli.remedies import on_command_line
 from synth_actors.findings import UNITS, Finding, Setting
 from synth_actors.histogram import LatencySummary
 from synth_actors.policy.bottlenecks import analyze
-from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES
+from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES, Thresholds
 from synth_actors.providers.base import Fault
 from synth_actors.snapshot import (
     SERIES,
@@ -29,7 +30,7 @@ from synth_actors.snapshot import (
     Snapshot,
     TtlPoint,
 )
-from tests.policy.bottleneck_cases import CASES
+from tests.policy.bottleneck_cases import CASES, EMPTY
 from tests.policy.test_bottlenecks_thresholds import EDGES, severity
 
 few = st.integers(0, 40) | st.integers(0, 100_000)
@@ -192,12 +193,76 @@ snapshots = st.builds(
 
 @given(snapshots)
 def test_any_snapshot_has_findings_that_make_sense(snapshot: Snapshot) -> None:
-    report = analyze(snapshot)
+    assert_report_makes_sense(snapshot, DEFAULT_THRESHOLDS)
+
+
+@st.composite
+def thresholds(draw: st.DrawFn) -> Thresholds:
+    """Any that are accepted."""
+    fields: dict[str, object] = {}
+    for name in draw(st.sets(st.sampled_from(sorted(Thresholds.model_fields)), max_size=12)):
+        default = getattr(DEFAULT_THRESHOLDS, name)
+        fields[name] = draw(levels(default) if isinstance(default, tuple) else single(name, default))
+    try:
+        return Thresholds(**fields)  # type: ignore[arg-type]
+    except ConfigError:  # two of them do not go together
+        return DEFAULT_THRESHOLDS
+
+
+def levels(default: tuple[float, ...]) -> st.SearchStrategy[tuple[float, ...]]:
+    """Four that rise or fall as the default ones do, often from 0."""
+    value = st.just(0.0) | (st.floats(0.0, 1.0) if max(default) <= 1 else st.floats(0.0, 1e4))
+    return st.lists(value, min_size=4, max_size=4, unique=True).map(
+        lambda found: tuple(sorted(found, reverse=default[0] > default[-1]))
+    )
+
+
+def single(name: str, default: float) -> st.SearchStrategy[float]:
+    if name in ("largest_raise", "max_tokens_margin", "resident_per_byte"):
+        return st.floats(1.0, 1e3, exclude_min=True)
+    if name == "memory_aim":
+        return st.floats(0.01, 0.8)
+    return (
+        st.sampled_from([0, 1, 20]) if isinstance(default, int) else st.sampled_from([0.0, 1.0]) | st.floats(0.0, 1.0)
+    )
+
+
+@given(snapshots, thresholds())
+def test_whatever_thresholds_are_accepted_the_findings_make_sense(snapshot: Snapshot, limits: Thresholds) -> None:
+    assert_report_makes_sense(snapshot, limits)
+
+
+@given(thresholds())
+def test_where_nothing_has_happened_no_threshold_finds_anything(limits: Thresholds) -> None:
+    assert analyze(EMPTY, limits).bottlenecks == ()
+
+
+FIGURES = {
+    "requests_fail": "failed",
+    "engine_is_saturated": "max_concurrency",
+    "endpoint_is_saturated": "backlog",
+    "calls_are_repeated": "retries",
+    "calls_are_slow": "response_p99_s",
+    "requests_wait": "queue_p99_s",
+    "connecting_takes_long": "connecting_share",
+    "prompt_cache_costs_more": "loss_usd",
+    "memory_leaks": "growth_bytes_per_s",
+    "cache_is_too_small": "evicted_for_space",
+    "prompts_differ_in_formatting": "format_repeats",
+}
+"""By rule: the figure of its evidence that is never 0 in a finding."""
+
+
+def assert_report_makes_sense(snapshot: Snapshot, limits: Thresholds) -> None:
+    report = analyze(snapshot, limits)
     order = [SEVERITIES.index(finding.severity) for finding in report.bottlenecks]
     assert order == sorted(order, reverse=True)
     assert len({finding.rule for finding in report.bottlenecks}) == len(report.bottlenecks)
     for finding in report.bottlenecks:
         assert_makes_sense(finding, snapshot)
+        assert finding.evidence.get(FIGURES.get(finding.rule, ""), 1.0) > 0
+        if finding.rule == "endpoint_fails" and finding.severity != "critical":
+            assert finding.evidence["failed_share"] > 0
     assert str(report)
     json.dumps(asdict(report), allow_nan=False)
 

@@ -13,6 +13,7 @@ from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, MIB, SEVERI
 from synth_actors.snapshot import CurvesSnapshot, RateLimitSnapshot
 from tests.policy.bottleneck_cases import (
     ALWAYS_NEW,
+    EMPTY,
     HEALTHY,
     LEAK,
     MUCH_OF_THE_TIME,
@@ -216,10 +217,41 @@ def test_what_a_mapping_leaves_out_keeps_its_default() -> None:
         ({"fewest_lookups": -1}, "greater than or equal to 0"),
         ({"largest_raise": 1.0}, "greater than 1"),
         ({"memory_aim": 0.9}, "memory_aim=0.9: give less than the first of memory_share, 0.88"),
+        ({"response_p99_s": 1}, "Thresholds.response_p99_s: 1 is not valid: give four levels"),
+        ({"response_p99_s": (1, 2, 3)}, "Thresholds.response_p99_s: (1, 2, 3) is not valid: give four levels"),
+        ({"response_p99_s": (1, 1, 1, 1)}, "give four levels that rise"),
+        ({"leak_hours_left": (9, 9, 9, 9)}, "give four levels that fall"),
+        ({3: 3}, "thresholds: 3 is no name; known names are backlog_ratio, "),
         (0.5, "thresholds=0.5: give Thresholds(...), or a mapping"),
     ],
 )
 def test_thresholds_that_cannot_be_are_refused_by_name(given: object, said: str) -> None:
     with pytest.raises(ConfigError) as raised:
         BottleneckAnalyzer(given)  # type: ignore[arg-type]
+    assert said in str(raised.value)
+
+
+def test_nothing_is_found_at_a_level_of_nothing() -> None:
+    from_nothing = (0.0, 0.1, 0.2, 0.3)
+    good = with_endpoints(HEALTHY, endpoint(attempts=20, successes=20))
+    good = with_router(replace(good, counters=replace(good.counters, succeeded=50, failed=0)), backlog=0)
+    assert analyze(good, {"failed_attempts": from_nothing, "failed_share": from_nothing}).bottlenecks == ()
+    assert analyze(EMPTY, {"backlog_ratio": from_nothing, "loop_wait_s": from_nothing}).bottlenecks == ()
+
+
+async def not_awaited() -> Snapshot:
+    return EMPTY
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (not_awaited, "what engine.metrics() gives without await is no Snapshot; give await engine.metrics()"),
+        (lambda: None, "analyze: None is no Snapshot; give await engine.metrics()"),
+        (dict, "an object of class dict is no Snapshot"),
+    ],
+)
+def test_what_is_no_snapshot_is_refused(given: Callable[[], object], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        analyze(given())  # type: ignore[arg-type]
     assert said in str(raised.value)

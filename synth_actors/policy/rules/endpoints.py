@@ -28,7 +28,7 @@ def endpoint_is_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     ratio = times[slow][1] / times[fast][1]
     severity = severity_of(ratio, limits.slow_endpoint_ratio)
     share = times[slow][0] / calls
-    if severity is None or share < limits.slow_endpoint_share or not _has_room(snapshot, fast, limits):
+    if severity is None or ratio <= 1 or share < limits.slow_endpoint_share or not _has_room(snapshot, fast, limits):
         return None
     if snapshot.router.routing == "cheapest" and _is_dearer(snapshot, fast, slow):  # that is what was chosen
         return None

@@ -130,7 +130,8 @@ def _of_use(snapshot: Snapshot) -> int:
 def memory_leaks(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """What nothing accounts for grows all the time, and will reach the limit."""
     memory = snapshot.memory
-    rising = memory.growth_span_s >= limits.leak_span_s and memory.growth_rising_share >= limits.leak_rising_share
+    is_known = memory.growth_span_s > 0 and memory.growth_span_s >= limits.leak_span_s
+    rising = is_known and memory.growth_rising_share >= limits.leak_rising_share
     if not rising or memory.growth_bytes_per_s <= 0 or not memory.limit_bytes:
         return None
     per_hour = memory.growth_bytes_per_s * S_PER_HOUR

@@ -139,7 +139,8 @@ def _full_endpoints(snapshot: Snapshot, limits: Thresholds) -> list[tuple[Endpoi
 def _was_full(snapshot: Snapshot, endpoint: EndpointSnapshot, limit: int, limits: Thresholds) -> bool:
     if endpoint.attempts < limits.fewest_requests or snapshot.taken_at_s <= 0 or snapshot.router.backlog_s <= 0:
         return False
-    return service_s(snapshot, endpoint.name) / snapshot.taken_at_s >= limits.full_share * limit
+    called_s = service_s(snapshot, endpoint.name)
+    return called_s > 0 and called_s / snapshot.taken_at_s >= limits.full_share * limit
 
 
 def waited_for_places(snapshot: Snapshot, limits: Thresholds) -> bool:

@@ -117,7 +117,8 @@ def _p99_with(snapshot: Snapshot, wanted: int) -> Prediction | None:
 
 
 def _waits(snapshot: Snapshot, limits: Thresholds) -> bool:
-    return snapshot.latency["queue"].p99_s >= limits.waiting_share * snapshot.latency["response"].p99_s
+    waited_s = snapshot.latency["queue"].p99_s
+    return waited_s > 0 and waited_s >= limits.waiting_share * snapshot.latency["response"].p99_s
 
 
 def connecting_takes_long(snapshot: Snapshot, limits: Thresholds) -> Finding | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from synth_actors.errors import ConfigError
 from synth_actors.validated import Validated
@@ -18,22 +19,28 @@ Count = Annotated[int, Strict(), Field(ge=0)]
 Share = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
 
 
+def _four(levels: object) -> object:
+    if not isinstance(levels, tuple | list) or len(levels) != len(SEVERITIES):
+        raise ValueError("give four levels, for low, medium, high, critical")
+    return tuple(levels)
+
+
 def _rising(levels: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    if sorted(levels) != list(levels):
+    if any(level >= following for level, following in pairwise(levels)):
         raise ValueError("give four levels that rise, for low, medium, high, critical")
     return levels
 
 
 def _falling(levels: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    if sorted(levels, reverse=True) != list(levels):
+    if any(level <= following for level, following in pairwise(levels)):
         raise ValueError("give four levels that fall, for low, medium, high, critical")
     return levels
 
 
-Levels = Annotated[tuple[Real, Real, Real, Real], AfterValidator(_rising)]
+Levels = Annotated[tuple[Real, Real, Real, Real], BeforeValidator(_four), AfterValidator(_rising)]
 """From which value on something is low, medium, high, critical."""
-Shares = Annotated[tuple[Share, Share, Share, Share], AfterValidator(_rising)]
-FallingLevels = Annotated[tuple[Real, Real, Real, Real], AfterValidator(_falling)]
+Shares = Annotated[tuple[Share, Share, Share, Share], BeforeValidator(_four), AfterValidator(_rising)]
+FallingLevels = Annotated[tuple[Real, Real, Real, Real], BeforeValidator(_four), AfterValidator(_falling)]
 """Below which value something is low, medium, high, critical."""
 
 
@@ -111,15 +118,28 @@ def thresholds_of(given: Thresholds | Mapping[str, object] | None) -> Thresholds
         return given
     if not isinstance(given, Mapping):
         raise ConfigError(f"thresholds={given!r}: give Thresholds(...), or a mapping such as {{'hit_rate_gain': ...}}")
+    if (odd := next((name for name in given if not isinstance(name, str)), None)) is not None:
+        raise ConfigError(
+            f"thresholds: {odd!r} is no name; known names are {', '.join(sorted(Thresholds.model_fields))}"
+        )
     return Thresholds(**given)  # type: ignore[arg-type]  # checked there
 
 
 def severity_of(value: float, levels: tuple[float, float, float, float]) -> str | None:
-    """The highest level that `value` reaches; None below the first."""
-    reached = sum(value >= level for level in levels)
-    return SEVERITIES[reached - 1] if reached else None
+    """The highest level that `value` reaches; None below the first.  Nothing at all is never worth a finding."""
+    return _reached(value, levels) if value > 0 else None
 
 
 def severity_below(value: float, levels: tuple[float, float, float, float]) -> str | None:
     """The highest level that `value` has fallen to; None above the first."""
-    return severity_of(-value, (-levels[0], -levels[1], -levels[2], -levels[3]))
+    return _reached(-value, (-levels[0], -levels[1], -levels[2], -levels[3]))
+
+
+def _reached(value: float, levels: tuple[float, float, float, float]) -> str | None:
+    reached = sum(value >= level for level in levels)
+    return SEVERITIES[reached - 1] if reached else None
+
+
+def worse_of(one: str | None, other: str | None) -> str | None:
+    """The higher one of two severities."""
+    return max((one, other), key=lambda severity: -1 if severity is None else SEVERITIES.index(severity))
