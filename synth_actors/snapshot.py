@@ -219,6 +219,7 @@ class RouterSnapshot:
     budget_spent_usd: float | None = None  # of it, by earlier runs, too; a call of unknown cost counts at its most
     busy_s: float = 0.0  # attempts under way, summed over time: divided by time, how many there were on average
     backlog_s: float = 0.0  # the same of requests that wait
+    delayed_s: float = 0.0  # the same of requests that wait until a time, to be tried again
     saturated_s: float = 0.0  # how long requests waited while every place was taken
     saturated_backlog_s: float = 0.0  # of `backlog_s`, what was in that time: the rest waited for something else
     abandoned: int = 0  # attempts stopped because nobody waited any more

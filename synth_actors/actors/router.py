@@ -206,7 +206,7 @@ class RouterActor(Decider[RouterMessage]):
         for job, why in hopeless:
             self._end(job, Failure(why.fault, why.message, why.endpoint, NO_USAGE, retry_after_s=why.retry_after_s))
         self._due = min(self._overdue.look_at, due)
-        self._load.change(now, in_flight=self._in_flight, waiting=len(waiting), places=self._cap)
+        self._note_load(now)
         self._note_limited(now)
         if self._leaving is not None:
             self._report_left()
@@ -226,6 +226,12 @@ class RouterActor(Decider[RouterMessage]):
             kept.update(e for e in places if e.lacks_only_tokens(now, job.need))
         self._lacking = kept
         return False
+
+    def _note_load(self, now: float) -> None:
+        waiting = self._waiting
+        self._load.change(
+            now, in_flight=self._in_flight, waiting=len(waiting), delayed=waiting.delayed, places=self._cap
+        )
 
     def _note_limited(self, now: float) -> None:
         """Which endpoints requests wait for only since a limit per minute is used up."""
@@ -289,6 +295,7 @@ class RouterActor(Decider[RouterMessage]):
         unsent = isinstance(result, Failure) and result.unsent
         self._budget.settle(attempt.reserved_usd, 0.0 if unsent else known_cost_usd(result.usage, fault))
         if isinstance(result, Success):
+            self._retry_budget.answered(now)
             endpoint.succeeded(attempt.call, result.usage, result.service_s, result.ttft_s, now)
             self._end(job, result)
         elif isinstance(result.fault, Ended):
@@ -366,7 +373,7 @@ class RouterActor(Decider[RouterMessage]):
     def snapshot(self) -> RouterSnapshot:
         """The router's counters and its endpoints."""
         now, load = self._now(), self._load
-        load.change(now, in_flight=self._in_flight, waiting=len(self._waiting), places=self._cap)
+        self._note_load(now)
         return RouterSnapshot(
             backlog=len(self._waiting),
             delayed=self._waiting.delayed,
@@ -382,6 +389,7 @@ class RouterActor(Decider[RouterMessage]):
             budget_spent_usd=None if self._budget.limit_usd is None else self._budget.spent_usd,
             busy_s=load.busy_s,
             backlog_s=load.backlog_s,
+            delayed_s=load.delayed_s,
             saturated_s=load.saturated_s,
             saturated_backlog_s=load.saturated_backlog_s,
             endpoints={name: endpoint.snapshot(now) for name, endpoint in self._endpoints.items()},

@@ -7,6 +7,7 @@ is the truth; this is the picture of it that follows the calls which the server 
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 from synth_actors.providers.base import Allowance
 
@@ -66,6 +67,22 @@ FOREIGN_GAIN = 0.3
 LEAST_OWN_SHARE = 0.05
 
 
+class Unsure(NamedTuple):
+    """What was sent together with a call that is heard of.
+
+    `others` were not heard of yet, and may have come before it or after it; `own` is what the call itself has taken,
+    0.0 if it was refused and has taken nothing.
+    """
+
+    others: float
+    own: float
+
+
+def _share_before(heard: int) -> float:
+    """How much of what was not heard of is likely to have come before the last of so many that were."""
+    return heard / (heard + 1)
+
+
 class ServerBucket:
     """A limit that the server names in its headers, and how much of it somebody else uses up.
 
@@ -81,7 +98,7 @@ class ServerBucket:
     __slots__ = ("_error", "_foreign_per_s", "_gap", "_heard", "_lowest", "_lowest_at", "_per_s", "_since", "bucket")
 
     def __init__(
-        self, allowance: Allowance, outstanding: float, begun_at: float, now: float, *, unsure: float | None = None
+        self, allowance: Allowance, outstanding: float, begun_at: float, now: float, *, unsure: Unsure | None = None
     ) -> None:
         self.bucket = Bucket(allowance.limit or 0.0, now)
         self._per_s = self.bucket.per_s
@@ -103,13 +120,12 @@ class ServerBucket:
         now: float,
         *,
         at_most: bool = False,
-        unsure: float | None = None,
+        unsure: Unsure | None = None,
     ) -> None:
         """A call sent at `begun_at` brought `allowance`; `outstanding` was sent, or is expected, since.
 
-        `at_most`: others that were sent with it have told already, and the lowest holds.  `unsure` is the part of
-        `outstanding` that was sent with it and may have come before it; None: what is outstanding was not sent, it is
-        expected.
+        `at_most`: others that were sent with it have told already, and the lowest holds.  `unsure` is what was sent
+        with it; None: what is outstanding was not sent, it is expected.
         """
         bucket, remaining = self.bucket, allowance.remaining
         if allowance.limit:  # a limit of 0 would never be ready again, and no header would correct it
@@ -127,7 +143,10 @@ class ServerBucket:
         elif at_most and there - outstanding - margin > bucket.level(now):
             return
         level, gap_before = there - outstanding - margin, self._gap
-        self._gap = 0.0 if unsure is None else unsure - unsure / (self._heard + 1)
+        if unsure is not None:
+            if at_most:  # what was given back for those that were refused is no longer in the level either
+                gap_before = (unsure.others + unsure.own) * _share_before(self._heard - 1)
+            self._gap = unsure.others * _share_before(self._heard)
         likely, reckoned = level + self._gap, bucket.level(now) + gap_before
         self._error += likely - reckoned if there < bucket.capacity else 0.0
         bucket.correct(level, now)
@@ -149,7 +168,7 @@ class ServerBucket:
         return self._per_s - min(self._foreign_per_s, (1.0 - LEAST_OWN_SHARE) * self._per_s)
 
     def _learn(self, now: float) -> None:
-        drift_per_s = -self._error / (now - self._since)
+        drift_per_s = min(self._per_s, -self._error / (now - self._since))  # nobody takes more than comes for long
         most_per_s = (1.0 - LEAST_OWN_SHARE) * self._per_s
         self._foreign_per_s = min(most_per_s, max(0.0, self._foreign_per_s + FOREIGN_GAIN * drift_per_s))
         self._error, self._since = 0.0, now

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from math import inf
 
-from synth_actors.policy.buckets import Bucket, ServerBucket
+from synth_actors.policy.buckets import Bucket, ServerBucket, Unsure
 from synth_actors.policy.concurrency import AdaptiveLimit
 from synth_actors.policy.pricing import longest_answer_tokens
 from synth_actors.providers.base import Allowance, Metering, RateLimits
@@ -129,6 +129,7 @@ class Ticket:
     burst: Burst
     output_done: float
     is_heard: bool = False
+    is_refused: bool = False
 
 
 class EndpointLimits:
@@ -268,7 +269,8 @@ class EndpointLimits:
         self, kind: Kind, allowance: Allowance, outstanding: float, ticket: Ticket, is_newest: bool, now: float
     ) -> None:
         is_metered = self._meters and kind in (Kind.OUTPUT_TOKENS, Kind.TOKENS)
-        unsure = None if is_metered else ticket.burst.unheard.of(kind)
+        own = 0.0 if ticket.is_refused else ticket.taken.of(kind)
+        unsure = None if is_metered else Unsure(ticket.burst.unheard.of(kind), own)
         if (named := self.named.get(kind)) is not None:
             named.heard(allowance, outstanding, ticket.at, now, at_most=not is_newest, unsure=unsure)
         elif allowance.limit:
@@ -282,6 +284,7 @@ class EndpointLimits:
         """
         if ticket is None:
             return
+        ticket.is_refused = True
         taken, nothing = ticket.taken, Taken()
         back = Taken(-taken.requests, -taken.input, -taken.output)
         for kind, bucket in self._buckets.items():

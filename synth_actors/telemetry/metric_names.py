@@ -202,6 +202,13 @@ _ROUTER = (
     one(
         "counter",
         "RouterSnapshot",
+        "delayed_s",
+        "delayed_seconds_total",
+        "Requests that wait until a time, to be tried again, summed over time.",
+    ),
+    one(
+        "counter",
+        "RouterSnapshot",
         "saturated_s",
         "saturated_seconds_total",
         "Time in which requests waited while every place was taken.",

@@ -110,7 +110,7 @@ async def test_a_limit_of_few_requests_is_used_to_the_full_though_its_calls_come
         with trio.move_on_after(1800.0):
             await engine.generate_batch([f"prompt {number}" for number in range(40 * per_minute)])
         answered = (await engine.metrics()).router.endpoints[server.name].successes
-    assert answered >= 0.8 * 30 * per_minute
+    assert answered >= 0.95 * 30 * per_minute
 
 
 async def test_the_first_tokens_of_long_answers_say_that_there_is_room_for_more(autojump_clock: Any) -> None:

@@ -14,13 +14,13 @@ def seen(load: Load) -> tuple[float, float, float, float]:
 
 def test_levels_are_summed_over_the_time_for_which_they_held() -> None:
     load = Load(10.0)
-    load.change(12.0, in_flight=2, waiting=0, places=2)  # nothing was under way before
+    load.change(12.0, in_flight=2, waiting=0, delayed=0, places=2)  # nothing was under way before
     assert seen(load) == (0.0, 0.0, 0.0, 0.0)
-    load.change(15.0, in_flight=2, waiting=4, places=2)
+    load.change(15.0, in_flight=2, waiting=4, delayed=0, places=2)
     assert seen(load) == (6.0, 0.0, 0.0, 0.0)
-    load.change(16.0, in_flight=1, waiting=3, places=2)  # a place is free: they wait for something else
+    load.change(16.0, in_flight=1, waiting=3, delayed=0, places=2)  # a place is free: they wait for something else
     assert seen(load) == (8.0, 4.0, 1.0, 4.0)
-    load.change(20.0, in_flight=0, waiting=0, places=2)
+    load.change(20.0, in_flight=0, waiting=0, delayed=0, places=2)
     assert seen(load) == (12.0, 16.0, 1.0, 4.0)
 
 
@@ -37,6 +37,15 @@ def test_sums_are_those_of_a_naive_model_of_whole_seconds(rows: list[tuple[int, 
                 saturated += 1
                 saturated_backlog += before[1]
         now += elapsed
-        load.change(float(now), in_flight=in_flight, waiting=waiting, places=places)
+        load.change(float(now), in_flight=in_flight, waiting=waiting, delayed=0, places=places)
         before = (in_flight, waiting, places)
     assert seen(load) == (busy, backlog, saturated, saturated_backlog)
+
+
+def test_those_who_wait_until_a_time_are_summed_apart() -> None:
+    load = Load(0.0)
+    load.change(1.0, in_flight=0, waiting=0, delayed=3, places=2)
+    load.change(3.0, in_flight=2, waiting=1, delayed=1, places=2)
+    load.change(4.0, in_flight=0, waiting=0, delayed=0, places=2)
+    assert load.delayed_s == 3 * 2.0 + 1.0
+    assert seen(load) == (2.0, 1.0, 1.0, 1.0)

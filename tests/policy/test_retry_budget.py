@@ -118,3 +118,24 @@ def test_it_remembers_slices_and_not_requests(per_s: float) -> None:
         while budget.book(30.0 + second, within_s=0.0) is not None:
             pass
     assert len(budget._booked) <= FEWEST
+
+
+def test_two_answers_allow_one_repetition_more_as_long_as_it_is_of_the_last_seconds() -> None:
+    budget = RetryBudget()
+    for number in range(60):
+        budget.request(0.1 * number)
+        budget.answered(0.1 * number)
+    assert budget.allowance(6.0) == 36
+    assert budget.allowance(0.1 * 59 + WINDOW_S + 0.01) == FEWEST
+    assert [budget.book(6.0, within_s=1.0) for _ in range(36)] == [6.0] * 36
+    assert budget.book(6.0, within_s=1.0) is None
+
+
+def test_a_server_that_fails_every_third_call_never_makes_its_requests_wait_for_the_budget() -> None:
+    budget, now = RetryBudget(), 0.0
+    for _ in range(2000):
+        now += 0.01
+        budget.request(now)
+        budget.answered(now)
+        budget.answered(now)
+        assert budget.book(now, within_s=60.0) == now
