@@ -326,7 +326,12 @@ class Wiring:
         return self._metrics.snapshot_now(histograms=histograms, whole=whole)
 
     def _router_snapshot(self) -> RouterSnapshot:
-        return replace(self._router.snapshot(), routing=self.config.routing)
+        snapshot = self._router.snapshot()
+        endpoints = dict(snapshot.endpoints)
+        for provider, endpoint in zip(self._providers, self._endpoints, strict=True):
+            if getattr(provider, "schema_in_prompt", False):  # also when no call was refused: it saw a useless answer
+                endpoints[endpoint.name] = replace(endpoints[endpoint.name], schema_in_prompt=True)
+        return replace(snapshot, routing=self.config.routing, endpoints=endpoints)
 
     def _cache_snapshot(self) -> CacheSnapshot:
         durable = None if self._store is None else self._store.snapshot()

@@ -30,6 +30,8 @@ class Exports:
         check_port(self.metrics_port)
         if self.hlog is None:
             return
+        if not self.hlog:
+            raise ConfigError("--hlog '': names no file; give one, such as run.hlog")
         if self.hlog == STDOUT:
             raise ConfigError(f"--hlog {STDOUT}: stdout has rows or nothing; give a file, such as run.hlog")
         if not prepared.config.metrics:

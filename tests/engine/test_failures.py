@@ -310,3 +310,11 @@ async def test_an_answer_beyond_the_bound_fails_once_whoever_made_it(autojump_cl
         assert caught.value.usage.cost_usd == spent_usd(engine) == 1.0
         assert (await engine.metrics()).cache.entries == 0
         await assert_idle(engine)
+
+
+async def test_a_provider_that_has_seen_a_useless_answer_is_shown_to_ask_for_the_schema_in_the_prompt() -> None:
+    provider = ScriptedProvider()
+    async with open_engine(provider) as engine:
+        assert not (await engine.metrics()).router.endpoints["scripted"].schema_in_prompt
+        provider.schema_in_prompt = True  # type: ignore[attr-defined]  # as `HttpProvider` does
+        assert (await engine.metrics()).router.endpoints["scripted"].schema_in_prompt

@@ -24,7 +24,7 @@ from tests.providers.dialects import ANTHROPIC, DIALECTS, OPENAI, TEXT, Dialect,
 from tests.providers.server import Received, Reply, Server, json_reply
 
 RATE = 20.0
-SLACK_S = 10.0
+SLACK_S = 30.0
 """Half a second of real time: these machines stand still now and then."""
 COUNT = 24
 
