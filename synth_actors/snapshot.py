@@ -281,6 +281,25 @@ class MailboxSnapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSnapshot:
+    """Whether trio's loop comes round in time: `looks` at a timer of the engine's own, four a second.
+
+    A look is late when it comes 10 ms or more after its time, since something computes or blocks in the loop, or since
+    the machine has no processor for it.  `late_s` and `longest_late_s` are in trio's clock: where a test simulates that
+    one, nothing is late.
+    """
+
+    looks: int = 0
+    late: int = 0  # of these
+    late_s: float = 0.0  # by how much they were, in sum
+    longest_late_s: float = 0.0
+    elapsed_s: float = 0.0  # since the engine opened, by the machine's clock; `Snapshot.taken_at_s` is by trio's
+
+
+NO_LOOKS = LoopSnapshot()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """Requests by how they ended; submitted = succeeded + failed + cancelled + waiting."""
 
@@ -309,6 +328,7 @@ class Snapshot:
     cache: CacheSnapshot
     router: RouterSnapshot
     memory: MemorySnapshot
+    loop: LoopSnapshot = NO_LOOKS
     counters: Counters
     mailboxes: Mapping[
         str, MailboxSnapshot

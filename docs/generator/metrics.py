@@ -46,6 +46,7 @@ SNAPSHOTS = (
     ("RateLimitSnapshot", "snapshot", "snapshot.router.endpoints[name].rate_limits[kind]"),
     ("MemorySnapshot", "snapshot", "snapshot.memory"),
     ("MailboxSnapshot", "snapshot", "snapshot.mailboxes[actor]"),
+    ("LoopSnapshot", "snapshot", "snapshot.loop"),
 )
 """(class, module, where one finds it)."""
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from time import time
+from time import perf_counter, time
 
 import trio
 
@@ -18,10 +18,12 @@ from synth_actors.actors.actor import Decider
 from synth_actors.actors.mailbox import Mailbox
 from synth_actors.messages import TakeSnapshot
 from synth_actors.policy.latency import Latencies
+from synth_actors.policy.lateness import Lateness
 from synth_actors.samples import SampleBuffer, SeriesKey
 from synth_actors.snapshot import (
     CacheSnapshot,
     Counters,
+    LoopSnapshot,
     MailboxSnapshot,
     MemorySnapshot,
     RouterSnapshot,
@@ -68,6 +70,9 @@ class MetricsActor(Decider[TakeSnapshot]):
         self._sources = sources
         self._queue: deque[_Waiting | TakeSnapshot] = deque()  # in the order in which it came
         self._opened_at = trio.current_time()
+        self._opened_real_s = perf_counter()
+        self._lateness = Lateness()
+        self._idle_at = self._opened_at  # since when there has been nothing to fold
         self._collect_at = self._opened_at + COLLECT_INTERVAL_S
 
     def handle(self, message: TakeSnapshot) -> None:
@@ -104,7 +109,10 @@ class MetricsActor(Decider[TakeSnapshot]):
         super().on_stop(waiting + unread, cause)
 
     def _collect(self) -> None:
-        self._collect_at = trio.current_time() + COLLECT_INTERVAL_S
+        now = trio.current_time()
+        if now >= self._collect_at and not self._queue:  # else it is this actor that is late
+            self._lateness.looked(now - max(self._collect_at, self._idle_at))
+        self._collect_at = now + COLLECT_INTERVAL_S
         for key, samples in self._samples.take().items():
             self._queue.append(_Waiting(key, samples))
         for actor, waits in self._sources.mailbox_waits().items():
@@ -125,6 +133,18 @@ class MetricsActor(Decider[TakeSnapshot]):
             budget -= len(taken) + SERIES_COSTS
             if not item.samples:
                 self._queue.popleft()
+        if not self._queue:
+            self._idle_at = trio.current_time()
+
+    def _loop(self) -> LoopSnapshot:
+        lateness = self._lateness
+        return LoopSnapshot(
+            looks=lateness.looks,
+            late=lateness.late,
+            late_s=lateness.late_s,
+            longest_late_s=lateness.longest_s,
+            elapsed_s=perf_counter() - self._opened_real_s,
+        )
 
     def _answer(self, message: TakeSnapshot) -> None:
         try:
@@ -142,6 +162,7 @@ class MetricsActor(Decider[TakeSnapshot]):
             cache=self._sources.cache(),
             router=self._sources.router(),
             memory=self._sources.memory(),
+            loop=self._loop(),
             counters=self._sources.counters(),
             mailboxes=self._sources.mailboxes(),
         )

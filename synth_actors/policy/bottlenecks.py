@@ -19,6 +19,7 @@ from synth_actors.snapshot import Snapshot
 Rule = Callable[[Snapshot, Thresholds], Finding | None]
 
 RULES: tuple[Rule, ...] = (
+    loop.loop_is_blocked,
     places.engine_is_saturated,
     places.endpoint_is_saturated,
     rates.rate_limit_sets_the_pace,
@@ -26,7 +27,6 @@ RULES: tuple[Rule, ...] = (
     speed.requests_wait,
     speed.calls_are_slow,
     speed.connecting_takes_long,
-    loop.loop_is_blocked,
     endpoints.endpoint_is_slow,
     endpoints.calls_are_repeated,
     memory.memory_is_not_reclaimable,

@@ -30,6 +30,7 @@ Source = Literal[
     "RateLimitSnapshot",
     "MemorySnapshot",
     "MailboxSnapshot",
+    "LoopSnapshot",
     "LatencySummary",
     "SeriesSnapshot",
 ]
@@ -125,6 +126,7 @@ def _only_owner(source: Source, snapshot: Snapshot) -> object | None:
         "DurableSnapshot": snapshot.cache.durable,
         "RouterSnapshot": snapshot.router,
         "MemorySnapshot": snapshot.memory,
+        "LoopSnapshot": snapshot.loop,
     }
     return parts[source]
 

@@ -349,24 +349,19 @@ _MEMORY = (
 _MAILBOXES = (
     one("gauge", "MailboxSnapshot", "depth", "mailbox_depth", "Messages in the mailbox."),
     one("gauge", "MailboxSnapshot", "peak", "mailbox_peak_depth", "The most messages that waited at once."),
-    one(
-        "counter",
-        "MailboxSnapshot",
-        "handled",
-        "mailbox_handled_total",
-        "Messages that were taken from it and handled.",
-    ),
-    one(
-        "counter",
-        "MailboxSnapshot",
-        "inline_asks",
-        "mailbox_inline_asks_total",
-        "Messages that were handled in the asker's turn, without it.",
-    ),
+    one("counter", "MailboxSnapshot", "handled", "mailbox_handled_total", "Messages that were taken and handled."),
+    one("counter", "MailboxSnapshot", "inline_asks", "mailbox_inline_asks_total", "Handled in the asker's turn."),
     one("counter", "MailboxSnapshot", "dropped", "mailbox_dropped_total", "Facts that came after the actor's end."),
     one("gauge", "MailboxSnapshot", "max_wait_s", "mailbox_max_wait_seconds", "The longest that a message waited."),
     one("gauge", "MailboxSnapshot", "mean_handling_s", "mailbox_mean_handling_seconds", "Mean time in the handler."),
     one("counter", "MailboxSnapshot", "restarts", "mailbox_restarts_total", "Times that the actor crashed."),
+)
+
+_LOOP = (
+    one("counter", "LoopSnapshot", "looks", "loop_looks_total", "Looks at whether trio's loop comes round in time."),
+    one("counter", "LoopSnapshot", "late", "loop_late_looks_total", "Of these, 10 ms or more after their time."),
+    one("counter", "LoopSnapshot", "late_s", "loop_late_seconds_total", "By how much they were late, in sum."),
+    one("gauge", "LoopSnapshot", "longest_late_s", "loop_longest_late_seconds", "The longest that one was late."),
 )
 
 METRICS: tuple[Metric, ...] = (
@@ -378,6 +373,7 @@ METRICS: tuple[Metric, ...] = (
     *_ENDPOINTS,
     *_MEMORY,
     *_MAILBOXES,
+    *_LOOP,
 )
 
 LEFT_OUT = {
@@ -393,6 +389,7 @@ LEFT_OUT = {
     "EndpointSnapshot.output_metering": "what a kind of server does, for `analyze`",
     "EndpointSnapshot.last_message": "text of a server, which may quote the request",
     "RateLimitSnapshot.is_configured": "who has set the limit does not change over time",
+    "LoopSnapshot.elapsed_s": "uptime_seconds, except in a test that simulates the clock",
     "MailboxSnapshot.mean_wait_s": "sum and count of mailbox_wait_seconds",
 }
 """Fields that are not exported, and why."""

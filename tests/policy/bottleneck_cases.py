@@ -13,6 +13,7 @@ from synth_actors.snapshot import (
     Counters,
     CurvesSnapshot,
     EndpointSnapshot,
+    LoopSnapshot,
     MemorySnapshot,
     RateLimitSnapshot,
     RouterSnapshot,
@@ -214,7 +215,8 @@ WRITES_IN_VAIN = with_endpoints(
         usd_per_mtok={"input": 1.0, "output": 5.0, "cache_read": 0.1, "cache_write": 1.25},
     ),
 )
-BLOCKED = with_latency(HEALTHY, mailbox_wait=took(20_000, 0.01, 0.08))
+LATE = LoopSnapshot(looks=400, late=60, late_s=60 * 0.04, longest_late_s=0.09, elapsed_s=100.0)
+BLOCKED = replace(with_latency(HEALTHY, mailbox_wait=took(20_000, 0.01, 0.08)), loop=LATE)
 LEAK = with_memory(
     HEALTHY,
     growth_bytes_per_s=10 * MIB / 60,
@@ -349,8 +351,11 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     ),
     "messages that wait a little": with_latency(BLOCKED, mailbox_wait=took(20_000, 0.01, 0.0499)),
     "a few messages that waited": with_latency(BLOCKED, mailbox_wait=took(19, 0.01, 0.08)),
+    "messages that wait, and the loop is in time": replace(BLOCKED, loop=replace(LATE, late=39, late_s=39 * 0.08)),
+    "a loop that was late twice": replace(BLOCKED, loop=replace(LATE, looks=4, late=2, late_s=0.4)),
     "messages that wait for what computes here": with_endpoints(BLOCKED, LOCAL),
     "memory that grows by steps": with_memory(LEAK, growth_rising_share=0.69),
+    "memory that grows by a clock that is simulated": replace(LEAK, loop=LoopSnapshot(elapsed_s=65.0)),
     "memory that has grown for a moment": with_memory(LEAK, growth_span_s=119.0),
     "memory that will last for days": with_memory(LEAK, growth_bytes_per_s=300 * MIB / (73 * 3600)),
     "failures below one in a hundred": replace(HEALTHY, counters=replace(HEALTHY.counters, succeeded=9901, failed=99)),

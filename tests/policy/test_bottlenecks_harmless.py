@@ -11,10 +11,18 @@ from synth_actors.findings import Finding
 from synth_actors.histogram import LatencySummary
 from synth_actors.policy.bottlenecks import analyze
 from synth_actors.policy.rules.thresholds import MIB
-from synth_actors.snapshot import DurableSnapshot, EndpointSnapshot, RateLimitSnapshot, SeriesSnapshot, Snapshot
+from synth_actors.snapshot import (
+    DurableSnapshot,
+    EndpointSnapshot,
+    LoopSnapshot,
+    RateLimitSnapshot,
+    SeriesSnapshot,
+    Snapshot,
+)
 from tests.policy.bottleneck_cases import (
     ALWAYS_NEW,
     BLOCKED,
+    CASES,
     EMPTY,
     HEALTHY,
     LEAK,
@@ -268,6 +276,36 @@ def test_a_question_that_waits_for_the_disk_does_not_wait_for_the_loop() -> None
 
 def test_before_anything_is_answered_nothing_is_predicted_of_answers() -> None:
     assert the("loop_is_blocked", with_latency(BLOCKED, response=LatencySummary())).prediction is None
+
+
+def late(share: float, wait_s: float) -> LoopSnapshot:
+    count = round(1000 * share)
+    return LoopSnapshot(looks=1000, late=count, late_s=count * wait_s, longest_late_s=2 * wait_s)
+
+
+@pytest.mark.parametrize(
+    "silenced", ["engine_is_saturated", "endpoint_is_saturated", "calls_are_slow", "requests_wait"]
+)
+def test_what_takes_long_for_want_of_the_loop_is_not_sold_more_places_or_a_faster_model(silenced: str) -> None:
+    assert rules(CASES[silenced]) == {silenced}
+    assert rules(replace(CASES[silenced], loop=late(0.3, 0.3))) == {"loop_is_blocked"}
+    assert rules(replace(CASES[silenced], loop=late(0.29, 0.3))) == {"loop_is_blocked", silenced}
+    assert rules(replace(CASES[silenced], loop=late(0.5, 0.04))) == {silenced}
+
+
+def test_a_blocked_loop_is_as_severe_as_what_it_explains_and_comes_first() -> None:
+    assert the("loop_is_blocked", replace(LONG_QUEUE, loop=late(0.5, 0.06))).severity == "medium"
+    also = replace(LONG_QUEUE, loop=late(0.2, 0.3))
+    assert [each.rule for each in analyze(also).bottlenecks] == ["loop_is_blocked", "requests_wait"]
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.79, set()), (0.8, {"loop_is_blocked"})])
+def test_a_loop_that_has_no_time_left_is_found_however_short_each_wait_is(share: float, found: set[str]) -> None:
+    assert rules(replace(HEALTHY, loop=late(share, 0.015))) == found
+
+
+def test_no_answer_is_predicted_to_take_less_than_no_time() -> None:
+    assert the("loop_is_blocked", replace(HEALTHY, loop=late(0.5, 0.9))).prediction is None  # as long as its p99
 
 
 def test_formatting_is_of_no_matter_where_the_file_has_all_answers() -> None:

@@ -10,7 +10,7 @@ import pytest
 from synth_actors import ConfigError, Snapshot
 from synth_actors.policy.bottlenecks import BottleneckAnalyzer, analyze
 from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, MIB, SEVERITIES, Thresholds, severity_below
-from synth_actors.snapshot import CurvesSnapshot, RateLimitSnapshot
+from synth_actors.snapshot import CurvesSnapshot, LoopSnapshot, RateLimitSnapshot
 from tests.policy.bottleneck_cases import (
     ALWAYS_NEW,
     EMPTY,
@@ -81,7 +81,7 @@ def connecting(share: float) -> Snapshot:
 
 
 def blocked(wait_s: float) -> Snapshot:
-    return with_latency(HEALTHY, mailbox_wait=took(1000, wait_s / 2, wait_s))
+    return replace(HEALTHY, loop=LoopSnapshot(looks=100, late=20, late_s=20 * wait_s, elapsed_s=100.0))
 
 
 def one_slower(ratio: float) -> Snapshot:

@@ -57,7 +57,7 @@ def scrape(engine: Any) -> Samples:
 # ---------------------------------------------------------------------------------------------------------- the table
 
 LEADS_TO_OTHERS = {
-    *(f"Snapshot.{name}" for name in ("series", "cache", "router", "memory", "counters", "mailboxes")),
+    *(f"Snapshot.{name}" for name in ("series", "cache", "router", "memory", "loop", "counters", "mailboxes")),
     *("CacheSnapshot.curves", "CacheSnapshot.durable", "RouterSnapshot.endpoints", "EndpointSnapshot.rate_limits"),
 }
 ARE_LABELS = {

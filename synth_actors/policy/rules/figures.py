@@ -9,6 +9,9 @@ from synth_actors.snapshot import EndpointSnapshot, Snapshot
 LOCAL_MODEL = "local"
 """Computes inside this process: its answers wait for the processor, whatever the settings."""
 
+SIMULATED_RATIO = 1.5
+"""Trio's seconds for one of the machine's, beyond which its clock is simulated."""
+
 
 def is_local(snapshot: Snapshot) -> bool:
     """Whether all answers were computed here, or will be: more places or fewer tokens would change nothing."""
@@ -27,6 +30,12 @@ def is_refused(snapshot: Snapshot, limits: Thresholds) -> bool:
     endpoints = snapshot.router.endpoints.values()
     refused = sum((e.failures or {}).get(fault, 0) for e in endpoints for fault in ("rate_limited", "overloaded"))
     return refused >= limits.failed_share[1] * max(1, attempts(snapshot))
+
+
+def is_real_time(snapshot: Snapshot) -> bool:
+    """Whether trio's clock goes with the machine's; what memory does in simulated hours is what it does in seconds."""
+    real_s = snapshot.loop.elapsed_s
+    return not real_s or snapshot.taken_at_s <= SIMULATED_RATIO * real_s + 1.0
 
 
 def share_of_time(snapshot: Snapshot, seconds: float) -> float:

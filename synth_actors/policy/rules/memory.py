@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synth_actors.findings import Finding, Prediction, Setting, predicted, remedy_of
 from synth_actors.policy.rules.cache import hit_rate_at
+from synth_actors.policy.rules.figures import is_real_time
 from synth_actors.policy.rules.thresholds import MIB, Thresholds, severity_below, severity_of
 from synth_actors.policy.throughput import answers_per_s, place_s
 from synth_actors.snapshot import Snapshot
@@ -130,7 +131,7 @@ def _of_use(snapshot: Snapshot) -> int:
 def memory_leaks(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """What nothing accounts for grows all the time, and will reach the limit."""
     memory = snapshot.memory
-    is_known = memory.growth_span_s > 0 and memory.growth_span_s >= limits.leak_span_s
+    is_known = memory.growth_span_s > 0 and memory.growth_span_s >= limits.leak_span_s and is_real_time(snapshot)
     rising = is_known and memory.growth_rising_share >= limits.leak_rising_share
     if not rising or memory.growth_bytes_per_s <= 0 or not memory.limit_bytes:
         return None

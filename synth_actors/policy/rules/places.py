@@ -7,6 +7,7 @@ from math import ceil
 
 from synth_actors.findings import Finding, Prediction, Setting, predicted, remedy_of
 from synth_actors.policy.rules.figures import is_local, is_refused, share_of_time
+from synth_actors.policy.rules.loop import loop_explains
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.policy.throughput import (
     answers_per_s,
@@ -41,6 +42,8 @@ def engine_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | Non
     severity = severity_of(_waiting_per_place(snapshot, limits), limits.backlog_ratio)
     is_capped = 0 < router.concurrency_cap < router.max_concurrency  # then memory is the cause
     if severity is None or is_capped or is_refused(snapshot, limits) or is_local(snapshot):
+        return None
+    if loop_explains(snapshot, limits):
         return None
     advice = more_places(snapshot, limits)
     prediction = _throughput(snapshot, places(snapshot), advice.places)
@@ -95,7 +98,7 @@ def endpoint_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | N
     router = snapshot.router
     full = _full_endpoints(snapshot, limits)
     free = _free_places(snapshot, full)
-    if not full or free < 1 or is_refused(snapshot, limits) or is_local(snapshot):
+    if not full or free < 1 or is_refused(snapshot, limits) or is_local(snapshot) or loop_explains(snapshot, limits):
         return None
     endpoint, now = max(full, key=lambda pair: pair[1])
     waiting = max(float(router.backlog), mean_backlog(snapshot))

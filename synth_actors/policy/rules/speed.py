@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from synth_actors.findings import Finding, Prediction, predicted
 from synth_actors.policy.rules.figures import is_local, output_tokens_per_call
+from synth_actors.policy.rules.loop import loop_explains
 from synth_actors.policy.rules.places import more_places, waited_for_places
 from synth_actors.policy.rules.rates import pace_setter
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
@@ -15,7 +16,7 @@ def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     """The p99 is high, and most of it is the model at work."""
     response, service = snapshot.latency["response"], snapshot.latency["service"]
     severity = severity_of(response.p99_s, limits.response_p99_s)
-    if severity is None or response.count < limits.fewest_responses:
+    if severity is None or response.count < limits.fewest_responses or loop_explains(snapshot, limits):
         return None
     if _waits(snapshot, limits) or is_local(snapshot) or connecting_share(snapshot) >= limits.connecting_share[2]:
         return None
@@ -76,6 +77,8 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None or is_capped or response.count < limits.fewest_responses:
         return None
     if not _waits(snapshot, limits) or is_local(snapshot) or pace_setter(snapshot, limits) is not None:
+        return None
+    if loop_explains(snapshot, limits):
         return None
     if not waited_for_places(snapshot, limits):  # but to try again, or until an endpoint was open
         return None

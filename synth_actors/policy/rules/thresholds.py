@@ -56,7 +56,10 @@ class Thresholds(Validated):
     waiting_share: Share = 0.6  # of the response's p99; above it waiting is the cause, below it the calls are
     connecting_share: Shares = (0.1, 0.25, 0.5, 0.75)  # of the time of all calls
     connections_per_call: Real = 0.5  # with fewer, connections are used again
-    loop_wait_s: Levels = (0.05, 0.2, 1.0, 5.0)  # of a message for its actor's turn, p99
+    loop_wait_s: Levels = (0.05, 0.2, 1.0, 5.0)  # how late the loop comes round, or a message's actor has a turn (p99)
+    loop_late_share: Share = 0.1  # of the looks at the loop; fewer that are late are a busy moment
+    loop_busy_share: Share = 0.8  # of the looks: the loop has no time left, however short each wait is
+    loop_blocked_share: Share = 0.3  # of the looks; above it, what else takes long does so for want of the loop
     fewest_responses: Count = 20  # a p99 of fewer is one of them
     # places
     saturated_share: Share = 0.95  # of the places that are taken
