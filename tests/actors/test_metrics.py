@@ -314,3 +314,15 @@ async def test_without_metrics_no_sample_is_kept() -> None:
     buffer.add_call("a", 0.1, 0.0)
     buffer.add_cached("a", 0.1)
     assert (buffer.waiting, buffer.dropped) == (0, 0)
+
+
+async def test_a_look_is_late_when_the_loop_comes_round_after_its_time(mock_clock: trio.testing.MockClock) -> None:
+    async with running() as kit:
+        for elapsed_s in (COLLECT_INTERVAL_S, COLLECT_INTERVAL_S + 0.009, COLLECT_INTERVAL_S + 0.35):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(elapsed_s)
+            await trio.testing.wait_all_tasks_blocked()
+        loop = (await kit.snapshot()).loop
+    assert (loop.looks, loop.late) == (3, 1)
+    assert loop.late_s == loop.longest_late_s == pytest.approx(0.35)
+    assert 0 < loop.elapsed_s < 10
