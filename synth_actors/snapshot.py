@@ -217,11 +217,13 @@ class RouterSnapshot:
     routing: str = "preference"
     budget_usd: float | None = None  # the most that calls may cost; None: no budget
     budget_spent_usd: float | None = None  # of it, by earlier runs, too; a call of unknown cost counts at its most
+    active_s: float = 0.0  # how long at least one request was under way or waited
     busy_s: float = 0.0  # attempts under way, summed over time: divided by time, how many there were on average
     backlog_s: float = 0.0  # the same of requests that wait
     delayed_s: float = 0.0  # the same of requests that wait until a time, to be tried again
     saturated_s: float = 0.0  # how long requests waited while every place was taken
     saturated_backlog_s: float = 0.0  # of `backlog_s`, what was in that time: the rest waited for something else
+    closed_backlog_s: float = 0.0  # of that rest, what was while no endpoint took calls
     abandoned: int = 0  # attempts stopped because nobody waited any more
     endpoints: Mapping[str, EndpointSnapshot]
 

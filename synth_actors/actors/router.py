@@ -229,8 +229,9 @@ class RouterActor(Decider[RouterMessage]):
 
     def _note_load(self, now: float) -> None:
         waiting = self._waiting
+        shut = len(waiting) > 0 and all(endpoint.breaker.is_closed(now) for endpoint in self._endpoints.values())
         self._load.change(
-            now, in_flight=self._in_flight, waiting=len(waiting), delayed=waiting.delayed, places=self._cap
+            now, in_flight=self._in_flight, waiting=len(waiting), delayed=waiting.delayed, places=self._cap, closed=shut
         )
 
     def _note_limited(self, now: float) -> None:
@@ -387,11 +388,7 @@ class RouterActor(Decider[RouterMessage]):
             abandoned=self._abandoned,
             budget_usd=self._budget.limit_usd,
             budget_spent_usd=None if self._budget.limit_usd is None else self._budget.spent_usd,
-            busy_s=load.busy_s,
-            backlog_s=load.backlog_s,
-            delayed_s=load.delayed_s,
-            saturated_s=load.saturated_s,
-            saturated_backlog_s=load.saturated_backlog_s,
+            **load.sums(),
             endpoints={name: endpoint.snapshot(now) for name, endpoint in self._endpoints.items()},
         )
 

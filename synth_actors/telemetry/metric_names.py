@@ -197,6 +197,7 @@ _ROUTER = (
     ),
     one("counter", "RouterSnapshot", "failovers", "failovers_total", "Repeated calls that went to another endpoint."),
     one("counter", "RouterSnapshot", "abandoned", "abandoned_calls_total", "Calls stopped, nobody waited for them."),
+    one("counter", "RouterSnapshot", "active_s", "active_seconds_total", "While any request was inside."),
     one("counter", "RouterSnapshot", "busy_s", "busy_seconds_total", "Calls under way, summed over time."),
     one("counter", "RouterSnapshot", "backlog_s", "backlog_seconds_total", "Waiting requests, summed over time."),
     one(
@@ -206,19 +207,20 @@ _ROUTER = (
         "delayed_seconds_total",
         "Requests that wait until a time, to be tried again, summed over time.",
     ),
-    one(
-        "counter",
-        "RouterSnapshot",
-        "saturated_s",
-        "saturated_seconds_total",
-        "Time in which requests waited while every place was taken.",
-    ),
+    one("counter", "RouterSnapshot", "saturated_s", "saturated_seconds_total", "Requests waited, no place was free."),
     one(
         "counter",
         "RouterSnapshot",
         "saturated_backlog_s",
         "saturated_backlog_seconds_total",
         "Requests that waited while every place was taken, summed over time.",
+    ),
+    one(
+        "counter",
+        "RouterSnapshot",
+        "closed_backlog_s",
+        "closed_backlog_seconds_total",
+        "Requests that waited while no endpoint took calls, summed over time.",
     ),
 )
 

@@ -6,6 +6,7 @@ import trio.testing
 
 from synth_actors import CacheConfig, EngineConfig, open_engine
 from synth_actors.messages import SetConcurrencyCap
+from synth_actors.providers.base import Fault
 from synth_actors.snapshot import RouterSnapshot
 from synth_actors.testing import ScriptedProvider, Step
 
@@ -27,3 +28,24 @@ async def test_what_is_under_way_and_what_waits_is_summed_over_time(
     assert router.busy_s == pytest.approx(8.0)
     assert router.backlog_s == router.saturated_backlog_s == pytest.approx(sum(waiting))
     assert router.saturated_s == pytest.approx(rounds - 1)
+    assert router.active_s == pytest.approx(rounds)
+    assert router.closed_backlog_s == 0
+
+
+async def test_who_waits_until_the_endpoint_takes_calls_again_is_summed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Five failures close it; twenty requests wait until it was proved again, and none for a place."""
+    provider = ScriptedProvider([Step(fault=Fault.FAILED, delay_s=1.0)] * 5)
+    async with open_engine(provider, EngineConfig(cache=CacheConfig(enabled=False))) as engine:
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(engine.generate, f"first {number}")
+            await trio.sleep(1.0)
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(20):
+                nursery.start_soon(engine.generate, f"second {number}")
+        router: RouterSnapshot = (await engine.metrics()).router
+    assert router.saturated_s == 0
+    assert router.backlog_s >= 20 * 0.5
+    assert router.closed_backlog_s == pytest.approx(router.backlog_s)
