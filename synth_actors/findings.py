@@ -15,6 +15,7 @@ UNITS: Mapping[str, str] = MappingProxyType(
     {
         "throughput_per_s": "1/s",  # requests answered by calls, while requests wait
         "response_p99_s": "s",
+        "response_mean_s": "s",
         "service_mean_s": "s",  # of one call
         "hit_rate": "share",  # of the lookups
         "cost_usd": "USD",  # of what was done so far

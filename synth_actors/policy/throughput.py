@@ -55,18 +55,21 @@ def most_at_once(endpoint: EndpointSnapshot) -> float:
     return min((float(limit) for limit in (endpoint.max_concurrency, found) if limit is not None), default=inf)
 
 
+def active_s(snapshot: Snapshot) -> float:
+    """How long anything was inside: an engine that idles after its work was no less busy with it."""
+    return snapshot.router.active_s or snapshot.taken_at_s
+
+
 def mean_in_flight(snapshot: Snapshot) -> float:
-    """How many calls were under way on average; at the moment, where no time is recorded."""
-    router = snapshot.router
-    return router.busy_s / snapshot.taken_at_s if router.busy_s > 0 < snapshot.taken_at_s else float(router.in_flight)
+    """How many calls were under way on average, while anything was inside; at the moment, where no time is recorded."""
+    router, elapsed_s = snapshot.router, active_s(snapshot)
+    return router.busy_s / elapsed_s if router.busy_s > 0 < elapsed_s else float(router.in_flight)
 
 
 def mean_backlog(snapshot: Snapshot) -> float:
-    """How many requests waited on average; at the moment, where no time is recorded."""
-    router = snapshot.router
-    return (
-        router.backlog_s / snapshot.taken_at_s if router.backlog_s > 0 < snapshot.taken_at_s else float(router.backlog)
-    )
+    """How many requests waited on average, while anything was inside; at the moment, where no time is recorded."""
+    router, elapsed_s = snapshot.router, active_s(snapshot)
+    return router.backlog_s / elapsed_s if router.backlog_s > 0 < elapsed_s else float(router.backlog)
 
 
 def inside(snapshot: Snapshot, taken: int) -> float:

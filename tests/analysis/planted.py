@@ -10,6 +10,8 @@ import trio
 from synth_actors import Endpoint, Engine, EngineConfig, Provider, Request, Snapshot, analyze, open_engine
 from synth_actors.config import CacheConfig
 from synth_actors.findings import Finding
+from synth_actors.policy.bottlenecks import RULES
+from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS
 from synth_actors.providers.base import Call, Completion, Emit
 from synth_actors.testing import Constant, HiddenLimits, LogNormal, Pace, SimulatedProvider, Trouble, simulate
 
@@ -129,9 +131,12 @@ def rules(snapshot: Snapshot) -> set[str]:
 
 
 def found(rule: str, snapshot: Snapshot) -> Finding:
-    """What that rule finds in it."""
+    """What that rule finds in it, be it by itself or as a part of another finding with the same remedy."""
     report = analyze(snapshot)
-    return next((each for each in report.bottlenecks if each.rule == rule), None) or _missing(rule, str(report))
+    by_itself = next(each for each in RULES if each.__name__ == rule)(snapshot, DEFAULT_THRESHOLDS)
+    if by_itself is None or by_itself.remedy not in report.recommendations:
+        return _missing(rule, str(report))
+    return by_itself
 
 
 def _missing(rule: str, report: str) -> Finding:

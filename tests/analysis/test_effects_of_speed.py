@@ -191,6 +191,25 @@ def test_an_endpoint_that_does_not_fail_saves_the_attempts_that_were_predicted(s
     assert_close(finding, attempts(before), attempts(run(0.0)))
 
 
+@pytest.mark.parametrize(("share", "users", "seed"), [(0.12, 20, 7), (0.15, 40, 8), (0.3, 60, 9)])
+def test_an_endpoint_that_does_not_fail_answers_in_the_mean_time_that_was_predicted(
+    share: float, users: int, seed: int
+) -> None:
+    def run(failed_share: float) -> Snapshot:
+        trouble = Trouble(failed_share=failed_share)
+        return by_users(
+            lambda: [server(call_s=0.1, spread=0.3, trouble=trouble, seed=seed)],
+            config(max_attempts=50),
+            users,
+            each=20,
+        )
+
+    before = run(share)
+    finding = found("retries_wait", before)
+    after = run(0.0)
+    assert_close(finding, before.latency["response"].mean_s, after.latency["response"].mean_s)
+
+
 @pytest.mark.parametrize(("written", "read"), [(800, 0), (2000, 200), (5000, 1000)])
 def test_without_marks_for_the_prompt_cache_the_same_tokens_cost_what_was_predicted(written: int, read: int) -> None:
     def run(usage: Usage) -> Snapshot:

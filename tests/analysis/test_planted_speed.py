@@ -44,6 +44,10 @@ def failing_now_and_then(share: float) -> Snapshot:
     return batch(lambda: [server(call_s=0.1, trouble=Trouble(failed_share=share))], config(max_attempts=20), 300)
 
 
+def flaky_for_users(share: float) -> Snapshot:
+    return by_users(lambda: [server(call_s=0.1, trouble=Trouble(failed_share=share))], config(), users=30, each=10)
+
+
 def refused_requests(every: int) -> Snapshot:
     steps = [Step(fault=Fault.REJECTED) if n % every == 0 else Step() for n in range(400)]
     return batch(lambda: [ScriptedProvider(steps)], config(), 400)
@@ -107,6 +111,7 @@ PLANTED: dict[str, tuple[Callable[[], Snapshot], Callable[[], Snapshot]]] = {
         lambda: batch(prompt_cache(reads=0), config(), 50),
         lambda: batch(prompt_cache(reads=5000), config(), 50),
     ),
+    "retries_wait": (lambda: flaky_for_users(0.1), lambda: flaky_for_users(0.02)),
     "requests_fail": (lambda: refused_requests(every=20), lambda: refused_requests(every=200)),
     "endpoint_fails": (lambda: failing_now_and_then(0.2), lambda: failing_now_and_then(0.04)),
 }

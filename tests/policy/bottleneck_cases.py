@@ -202,6 +202,26 @@ STORM = with_endpoints(
     with_router(HEALTHY, retries=380, retries_by_reason={"failed": 360, "overloaded": 20}),
     endpoint("a", attempts=4000, successes=3620, failures={"failed": 360, "overloaded": 20}),
 )
+FLAKY = with_series(
+    with_endpoints(
+        with_latency(HEALTHY, response=took(1000, 2.0, 8.0), queue=took(1000, 1.7, 7.5)),
+        endpoint("a", attempts=1050, successes=1000, failures={"failed": 50}),
+    ),
+    served("a", 1000, 0.2),
+    served("a", 50, 0.2, outcome="failed"),
+    served("a", 1000, 2.0, outcome="call", series="response"),
+)
+FLAKY = with_router(
+    FLAKY,
+    retries=50,
+    retries_by_reason={"failed": 50},
+    busy_s=210.0,
+    backlog_s=1500.0,
+    closed_backlog_s=1500.0,
+    delayed_s=90.0,
+    backlog=0,
+)
+"""Every twentieth call fails: of 1,800 s inside 1,600 are lost."""
 WRITES_IN_VAIN = with_endpoints(
     HEALTHY,
     endpoint(
@@ -242,6 +262,7 @@ CASES: Mapping[str, Snapshot] = {
     "connecting_takes_long": ALWAYS_NEW,
     "endpoint_is_slow": ONE_IS_SLOW,
     "calls_are_repeated": STORM,
+    "retries_wait": FLAKY,
     "prompt_cache_costs_more": WRITES_IN_VAIN,
     "memory_leaks": LEAK,
     "loop_is_blocked": BLOCKED,
@@ -291,7 +312,6 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
     "slow, but only a few": with_latency(SLOW_CALLS, response=took(19, 3.0, 8.0)),
     "a queue that is just short enough": with_latency(LONG_QUEUE, response=took(500, 0.5, 0.999)),
     "a queue that only memory keeps long": with_router(LONG_QUEUE, backlog=0, concurrency_cap=9),
-    "a long wait, and places were free": with_router(LONG_QUEUE, busy_s=300.0, saturated_s=3.0),
     "full without a backlog": with_router(SATURATED, backlog=2),
     "a backlog with places left": with_router(SATURATED, in_flight=9),
     "an endpoint just below its own limit": with_endpoints(OWN_LIMIT, endpoint("a", in_flight=3, max_concurrency=4)),
@@ -344,6 +364,12 @@ NEAR_MISSES: Mapping[str, Snapshot] = {
         endpoint("b", attempts=400, successes=400),
     ),
     "a slow endpoint that is only measured": with_router(ONE_IS_SLOW, routing="fastest"),
+    "repetitions that cost little time": with_latency(
+        with_router(FLAKY, closed_backlog_s=0.0, backlog_s=0.0, busy_s=400.0), response=took(1000, 0.3, 0.9)
+    ),
+    "one call that was repeated": with_latency(
+        with_router(FLAKY, retries=1, retries_by_reason={"failed": 1}), response=took(1000, 0.3, 0.9)
+    ),
     "repetitions below one in ten": with_router(STORM, retries=363, retries_by_reason={"failed": 363}),
     "a prompt cache that just pays": with_endpoints(WRITES_IN_VAIN, replace(written(), cache_read_tokens=2_500_001)),
     "a prompt cache of which nobody knows the price": with_endpoints(

@@ -24,6 +24,7 @@ from tests.policy.bottleneck_cases import (
     BLOCKED,
     CASES,
     EMPTY,
+    FLAKY,
     HEALTHY,
     LEAK,
     LONG_QUEUE,
@@ -215,7 +216,60 @@ def test_who_waited_through_an_outage_did_not_wait_for_a_place() -> None:
 def test_a_wait_is_for_places_only_if_as_many_waited_as_that_takes(inside: float, is_found: bool) -> None:
     # seven seconds of waiting, ten places, a second each: seventy were before it, if it waited for a place
     snapshot = with_router(LONG_QUEUE, busy_s=900.0, saturated_s=90.0, saturated_backlog_s=90.0 * (inside - 10))
-    assert ("requests_wait" in rules(snapshot)) is is_found
+    finding = the("requests_wait", snapshot)
+    assert bool(finding.settings) is is_found
+    assert ("waiting for a place" in finding.what) is is_found
+
+
+# ------------------------------------------------------------------------------------------------ what a wait is for
+
+
+NO_PLACE_WANTED = with_router(LONG_QUEUE, busy_s=300.0, saturated_s=3.0)
+"""Who waited seven seconds did not wait for a place: all were taken for three."""
+
+
+def test_a_long_wait_for_something_unknown_is_a_finding_without_a_setting() -> None:
+    (finding,) = analyze(NO_PLACE_WANTED).bottlenecks
+    assert (finding.rule, finding.settings, finding.prediction) == ("requests_wait", (), None)
+    assert "places were free" in finding.cause
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "said"),
+    [
+        (with_endpoints(NO_PLACE_WANTED, endpoint(concurrency_limit=7)), "only as fast as its answers show"),
+        (with_router(NO_PLACE_WANTED, budget_usd=1.0, budget_spent_usd=0.9), "raise budget_usd"),
+        (with_endpoints(NO_PLACE_WANTED, endpoint(concurrency_limit=7, is_limit_found=True)), "works on 7 calls"),
+    ],
+)
+def test_what_else_a_request_may_have_waited_for_is_said(snapshot: Snapshot, said: str) -> None:
+    assert said in the("requests_wait", snapshot).remedy
+
+
+def test_a_high_p99_of_a_flaky_server_is_put_down_to_the_failures_even_if_most_requests_meet_none() -> None:
+    rare = with_router(FLAKY, busy_s=5000.0, closed_backlog_s=1500.0)
+    assert rules(rare) == {"retries_wait"}
+    assert the("retries_wait", rare).severity == "medium"  # by its p99 of 8 s
+    for_places = with_router(rare, backlog_s=8000.0, saturated_s=80.0, saturated_backlog_s=6500.0)
+    assert rules(for_places) == {"requests_wait", "engine_is_saturated"}
+
+
+def test_what_is_lost_to_failures_is_what_the_mean_response_is_longer_by() -> None:
+    prediction = the("retries_wait", FLAKY).prediction
+    assert prediction is not None
+    assert (prediction.metric, prediction.now) == ("response_mean_s", 2.0)
+    assert prediction.then == pytest.approx(2.0 - (10.0 + 90.0 + 1500.0) / 1000)
+
+
+def test_failures_with_one_remedy_are_one_finding() -> None:
+    flaky = replace(failing(1300, failed=300))
+    snapshot = with_endpoints(with_router(FLAKY, retries=300, retries_by_reason={"failed": 300}), flaky)
+    (finding,) = analyze(snapshot).bottlenecks
+    assert finding.rule == "retries_wait"
+    for said in ("of the time of requests", "failed 23% of 1300 calls", "300 of 1300 calls repeated"):
+        assert said in finding.what
+    assert {"lost_share", "failed_share", "attempts"} < set(finding.evidence)
+    assert len(analyze(snapshot).recommendations) == 1
 
 
 # ------------------------------------------------------------------------------------------------ limits per minute

@@ -14,6 +14,7 @@ from synth_actors.cli.remedies import on_command_line
 from synth_actors.findings import UNITS, Finding, Setting
 from synth_actors.histogram import LatencySummary
 from synth_actors.policy.bottlenecks import analyze
+from synth_actors.policy.rules.figures import is_local
 from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, SEVERITIES, Thresholds
 from synth_actors.providers.base import Fault
 from synth_actors.snapshot import (
@@ -111,6 +112,9 @@ routers = st.builds(
     backlog_s=times,
     saturated_s=times,
     saturated_backlog_s=times,
+    closed_backlog_s=times,
+    delayed_s=times,
+    active_s=times,
     endpoints=st.lists(st.sampled_from(names), unique=True, max_size=3).flatmap(
         lambda chosen: st.fixed_dictionaries({name: endpoints(name) for name in chosen})
     ),
@@ -242,6 +246,7 @@ FIGURES = {
     "engine_is_saturated": "max_concurrency",
     "endpoint_is_saturated": "backlog",
     "calls_are_repeated": "retries",
+    "retries_wait": "lost_share",
     "calls_are_slow": "response_p99_s",
     "requests_wait": "queue_p99_s",
     "connecting_takes_long": "connecting_share",
@@ -251,6 +256,15 @@ FIGURES = {
     "prompts_differ_in_formatting": "format_repeats",
 }
 """By rule: the figure of its evidence that is never 0 in a finding."""
+
+
+@given(snapshots)
+def test_a_high_p99_is_never_without_a_finding(snapshot: Snapshot) -> None:
+    response, router = snapshot.latency["response"], snapshot.router
+    is_slow = response.p99_s >= DEFAULT_THRESHOLDS.response_p99_s[0]
+    is_capped = 0 < router.concurrency_cap < router.max_concurrency  # then memory is the cause
+    if is_slow and response.count >= DEFAULT_THRESHOLDS.fewest_responses and not is_local(snapshot):
+        assert analyze(snapshot).detected or is_capped
 
 
 def assert_report_makes_sense(snapshot: Snapshot, limits: Thresholds) -> None:

@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from synth_actors import ConfigError, Snapshot
-from synth_actors.policy.bottlenecks import BottleneckAnalyzer, analyze
+from synth_actors.policy.bottlenecks import RULES, BottleneckAnalyzer, analyze
 from synth_actors.policy.rules.thresholds import DEFAULT_THRESHOLDS, MIB, SEVERITIES, Thresholds, severity_below
 from synth_actors.snapshot import CurvesSnapshot, LoopSnapshot, RateLimitSnapshot
 from tests.policy.bottleneck_cases import (
     ALWAYS_NEW,
     EMPTY,
+    FLAKY,
     HEALTHY,
     LEAK,
     MUCH_OF_THE_TIME,
@@ -44,6 +45,7 @@ from tests.policy.bottleneck_cases import (
     written,
 )
 
+BY_NAME = {rule.__name__: rule for rule in RULES}
 JUST_BELOW = 1 - 1e-6
 
 
@@ -94,6 +96,12 @@ def repeated(ratio: float) -> Snapshot:
     return with_endpoints(with_router(STORM, retries=count, retries_by_reason={"failed": count}), one)
 
 
+def lost_to_failures(share: float) -> Snapshot:
+    inside = 10.0 + 1000.0  # ten seconds of failed calls
+    router = with_router(FLAKY, busy_s=inside, backlog_s=0.0, closed_backlog_s=inside * share - 10.0, delayed_s=0.0)
+    return with_latency(router, response=took(1000, 0.3, 0.9))
+
+
 def losing(share: float) -> Snapshot:
     return with_endpoints(WRITES_IN_VAIN, replace(written(), cost_usd=1.8 / share))
 
@@ -141,6 +149,7 @@ EDGES: Mapping[str, tuple[str, Callable[[float], Snapshot]]] = {
     "loop_is_blocked": ("loop_wait_s", blocked),
     "endpoint_is_slow": ("slow_endpoint_ratio", one_slower),
     "calls_are_repeated": ("retry_ratio", repeated),
+    "retries_wait": ("retry_wait_share", lost_to_failures),
     "prompt_cache_costs_more": ("prompt_cache_loss_share", losing),
     "memory_is_tight": ("memory_share", resident),
     "memory_leaks": ("leak_hours_left", hours_left),
@@ -154,7 +163,9 @@ EDGES: Mapping[str, tuple[str, Callable[[float], Snapshot]]] = {
 
 
 def severity(rule: str, snapshot: Snapshot) -> str | None:
-    return next((each.severity for each in analyze(snapshot).bottlenecks if each.rule == rule), None)
+    """As the rule itself says; in a report it may be part of the finding of another one."""
+    finding = BY_NAME[rule](snapshot, DEFAULT_THRESHOLDS)
+    return None if finding is None else finding.severity
 
 
 @pytest.mark.parametrize("step", range(4), ids=SEVERITIES)

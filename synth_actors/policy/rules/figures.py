@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synth_actors.policy.rules.thresholds import Thresholds
-from synth_actors.policy.throughput import REFUSALS, attempts
+from synth_actors.policy.throughput import REFUSALS, active_s, attempts
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 LOCAL_MODEL = "local"
@@ -39,8 +39,9 @@ def is_real_time(snapshot: Snapshot) -> bool:
 
 
 def share_of_time(snapshot: Snapshot, seconds: float) -> float:
-    """`seconds` of all the time since the engine opened, 0.0 to 1.0."""
-    return min(1.0, seconds / snapshot.taken_at_s) if snapshot.taken_at_s > 0 else 0.0
+    """`seconds` of all the time in which anything was inside, 0.0 to 1.0."""
+    elapsed_s = active_s(snapshot)
+    return min(1.0, seconds / elapsed_s) if elapsed_s > 0 else 0.0
 
 
 def output_tokens_per_call(snapshot: Snapshot) -> float:

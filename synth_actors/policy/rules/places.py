@@ -10,6 +10,7 @@ from synth_actors.policy.rules.figures import is_local, is_refused, share_of_tim
 from synth_actors.policy.rules.loop import loop_explains
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.policy.throughput import (
+    active_s,
     answers_per_s,
     attempts,
     ceiling_per_s,
@@ -78,7 +79,7 @@ def _waiting_per_place(snapshot: Snapshot, limits: Thresholds) -> float:
     waiting = float(router.backlog) if is_full else 0.0
     enough = attempts(snapshot) >= limits.fewest_requests
     if enough and share_of_time(snapshot, router.saturated_s) >= max(limits.saturated_time_share, 1e-9):
-        waiting = max(waiting, router.saturated_backlog_s / snapshot.taken_at_s)
+        waiting = max(waiting, router.saturated_backlog_s / active_s(snapshot))
     return waiting / max(1, router.max_concurrency)
 
 
@@ -143,19 +144,20 @@ def _was_full(snapshot: Snapshot, endpoint: EndpointSnapshot, limit: int, limits
     if endpoint.attempts < limits.fewest_requests or snapshot.taken_at_s <= 0 or snapshot.router.backlog_s <= 0:
         return False
     called_s = service_s(snapshot, endpoint.name)
-    return called_s > 0 and called_s / snapshot.taken_at_s >= limits.full_share * limit
+    return called_s > 0 and called_s / active_s(snapshot) >= limits.full_share * limit
 
 
 def waited_for_places(snapshot: Snapshot, limits: Thresholds) -> bool:
     """Whether those who waited longest waited for a place.
 
     Then all places were taken for about as long, and as many were inside as that wait took to serve; or those of an
-    endpoint are taken.  A request also waits to be tried again, or for an endpoint that is down.
+    endpoint are taken, be it the ones that it has shown to bear.  A request also waits to be tried again, or for an
+    endpoint that is down.
     """
     router, waited_s, held_s = snapshot.router, snapshot.latency["queue"].p99_s, place_s(snapshot)
     if not router.busy_s:  # no time is recorded
         return True
-    if _full_endpoints(snapshot, limits):
+    if _full_endpoints(snapshot, limits) or _bears_no_more(snapshot) is not None:
         return True
     if 2 * router.saturated_s < waited_s:
         return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 from synth_actors.findings import Finding, Prediction, predicted
 from synth_actors.policy.rules.figures import is_local, output_tokens_per_call
 from synth_actors.policy.rules.loop import loop_explains
-from synth_actors.policy.rules.places import more_places, waited_for_places
+from synth_actors.policy.rules.places import Advice, more_places, waited_for_places
 from synth_actors.policy.rules.rates import pace_setter
+from synth_actors.policy.rules.retries import failures_make_wait, retries_wait
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.policy.throughput import place_s, places, service_s
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
@@ -18,7 +19,7 @@ def calls_are_slow(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     severity = severity_of(response.p99_s, limits.response_p99_s)
     if severity is None or response.count < limits.fewest_responses or loop_explains(snapshot, limits):
         return None
-    if _waits(snapshot, limits) or is_local(snapshot) or connecting_share(snapshot) >= limits.connecting_share[2]:
+    if _waits(snapshot, limits) or is_local(snapshot) or _connects_slowly(snapshot, limits):
         return None
     fewer, target_s = _shorter_answers(snapshot, limits)
     written = output_tokens_per_call(snapshot)
@@ -70,7 +71,7 @@ def _token_time(snapshot: Snapshot) -> str:
 
 
 def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
-    """The p99 is high, and most of it is waiting for a place."""
+    """The p99 is high, and most of it is waiting: for a place, or for something that no other rule knows."""
     response, queue = snapshot.latency["response"], snapshot.latency["queue"]
     severity = severity_of(response.p99_s, limits.response_p99_s)
     is_capped = 0 < snapshot.router.concurrency_cap < snapshot.router.max_concurrency  # then memory is the cause
@@ -80,26 +81,45 @@ def requests_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
         return None
     if loop_explains(snapshot, limits):
         return None
-    if not waited_for_places(snapshot, limits):  # but to try again, or until an endpoint was open
+    if failures_make_wait(snapshot, limits) and retries_wait(snapshot, limits) is not None:
         return None
-    advice = more_places(snapshot, limits)
+    for_places = waited_for_places(snapshot, limits)
+    advice = more_places(snapshot, limits) if for_places else _while_places_were_free(snapshot)
     return Finding(
         kind="latency",
         rule="requests_wait",
         severity=severity,
-        what=f"p99 of responses is {response.p99_s:.3g} s, mostly waiting for a place (p99 {queue.p99_s:.3g} s)",
+        what=f"p99 of responses is {response.p99_s:.3g} s, mostly waiting{' for a place' if for_places else ''}"
+        f" (p99 {queue.p99_s:.3g} s)",
         evidence={
             "response_p99_s": response.p99_s,
             "queue_p99_s": queue.p99_s,
             "service_p99_s": snapshot.latency["service"].p99_s,
             "max_concurrency": float(snapshot.router.max_concurrency),
         },
-        cause=f"requests arrive faster than {places(snapshot)} places take them",
+        cause=f"requests arrive faster than {places(snapshot)} places take them"
+        if for_places
+        else "places were free: something else kept requests from being sent",
         remedy=advice.remedy,
         settings=advice.settings,
         effort="low" if advice.settings else "medium",
         prediction=_p99_with(snapshot, advice.places) if advice.settings else None,
     )
+
+
+def _while_places_were_free(snapshot: Snapshot) -> Advice:
+    """What requests may have waited for, if neither for a place nor after a failure."""
+    router = snapshot.router
+    if router.budget_usd is not None:
+        return Advice(remedy="raise budget_usd or lower max_tokens: what is left of the budget holds few calls at once")
+    growing = [each for each in router.endpoints.values() if each.concurrency_limit is not None]
+    if growing:
+        slowest = min(growing, key=lambda each: each.concurrency_limit or 0)
+        return Advice(
+            remedy=f"list a second endpoint, or let requests come evenly: {slowest.name!r} is given more calls at once"
+            f" only as fast as its answers show that it bears them, {slowest.concurrency_limit} by now"
+        )
+    return Advice(remedy="see the series 'queue' by endpoint in snapshot.series: nothing that is recorded explains it")
 
 
 def _p99_with(snapshot: Snapshot, wanted: int) -> Prediction | None:
@@ -117,6 +137,12 @@ def _p99_with(snapshot: Snapshot, wanted: int) -> Prediction | None:
         f"{before:.0f} requests were before the one that waited {waited_s:.3g} s;"
         f" {wanted} places take them, {held_s:.3g} s each",
     )
+
+
+def _connects_slowly(snapshot: Snapshot, limits: Thresholds) -> bool:
+    """Whether connections are at least half of it, and that is a finding already."""
+    is_most = connecting_share(snapshot) >= limits.connecting_share[2]
+    return is_most and connecting_takes_long(snapshot, limits) is not None
 
 
 def _waits(snapshot: Snapshot, limits: Thresholds) -> bool:

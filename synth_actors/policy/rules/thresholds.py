@@ -74,6 +74,7 @@ class Thresholds(Validated):
     # endpoints
     slow_endpoint_ratio: Levels = (2.0, 4.0, 8.0, 16.0)  # its time for a call, times the fastest one's
     slow_endpoint_share: Share = 0.1  # of the calls that it gets
+    retry_wait_share: Shares = (0.25, 0.5, 0.75, 0.9)  # of the time of requests, lost to calls that failed
     retry_ratio: Levels = (0.1, 0.25, 0.5, 1.0)  # repetitions for each request that was called for
     prompt_cache_loss_share: Shares = (0.02, 0.05, 0.1, 0.2)  # of the endpoint's cost
     # memory
