@@ -183,7 +183,7 @@ def test_a_provider_that_refuses_calls_is_not_sent_more_at_once(snapshot: Snapsh
 
 def test_slow_calls_say_how_much_less_text_would_be_fast_enough() -> None:
     finding = the("calls_are_slow", SLOW_CALLS)
-    assert "101 -> 10 tokens a call" in finding.remedy  # p99 of 8 s, of which 7.8 are 100 tokens; aim 1 s
+    assert "100 -> 10 tokens a call" in finding.remedy  # p99 of 8 s, of which 7.8 are 100 tokens; aim 1 s
     assert finding.evidence["response_p99_s"] == 8.0
 
 
@@ -206,7 +206,7 @@ def test_a_cap_for_want_of_memory_says_how_much_is_wanting() -> None:
     busy = with_memory(SLOWED, rss_bytes=550 * MIB)
     (wanted,) = re.findall(r"memory_limit_bytes=\d+ -> (\d+)", the("memory_slows_the_engine", busy).remedy)
     per_call = (550 - 100 - 9 * 1.25) * MIB / 5
-    assert int(wanted) == pytest.approx(600 * MIB + 5 * per_call, abs=1)
+    assert 0 <= int(wanted) - (600 * MIB + 5 * per_call) < 100e6  # to two digits
 
 
 def test_a_cache_is_raised_to_where_its_curve_has_flattened() -> None:
@@ -235,7 +235,7 @@ def test_a_cache_that_is_full_by_bytes_is_raised_by_them() -> None:
     by_bytes = with_cache(SMALL_CACHE, max_entries=3000, max_bytes=10 * MIB)
     finding = the("cache_is_too_small", by_bytes)
     assert finding.remedy == (
-        f"CacheConfig(max_entries=3000 -> 4000) and CacheConfig(max_bytes={10 * MIB} -> {40 * MIB})"
+        f"CacheConfig(max_entries=3000 -> 4000) and CacheConfig(max_bytes={10 * MIB} -> 42000000)"
     )
     assert finding.prediction is not None
     assert finding.prediction.then == pytest.approx(0.59)
@@ -295,10 +295,11 @@ def test_an_endpoint_that_refuses_every_call_is_not_helped_by_fewer_places(fault
 
 
 def test_more_tokens_are_advised_only_for_answers_that_are_cut() -> None:
+    few = replace(HEALTHY, counters=replace(HEALTHY.counters, output_tokens=20 * 100))
     prose = replace(failing(20, output_invalid=20), last_message="a: the answer is no JSON")
-    assert "max_tokens" not in the("endpoint_fails", with_endpoints(HEALTHY, prose)).remedy
+    assert "max_tokens" not in the("endpoint_fails", with_endpoints(few, prose)).remedy
     cut = replace(prose, last_message="a: output_schema: the answer was cut at max_tokens; raise max_tokens")
-    assert "Request(max_tokens=200)" in the("endpoint_fails", with_endpoints(HEALTHY, cut)).remedy
+    assert "Request(max_tokens=200)" in the("endpoint_fails", with_endpoints(few, cut)).remedy
 
 
 def test_an_endpoint_that_is_out_for_good_is_critical_after_one_call() -> None:

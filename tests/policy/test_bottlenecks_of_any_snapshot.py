@@ -344,4 +344,5 @@ def set_now(setting: Setting, snapshot: Snapshot) -> object:
     assert endpoint is not None
     if setting.name == "max_concurrency":
         return endpoint.max_concurrency
-    return int(endpoint.rate_limits[setting.name.removesuffix("_per_minute")].per_minute)
+    limit = endpoint.rate_limits.get(setting.name.removesuffix("_per_minute"))
+    return None if limit is None else int(limit.per_minute)

@@ -8,9 +8,10 @@ switched off has no finding: whether requests repeat is not known then.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import ceil, inf, log
+from math import inf, log
 
 from synth_actors.findings import Finding, Prediction, Setting, predicted, remedy_of
+from synth_actors.policy.rules.figures import rounded_up
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import CacheSnapshot, SizePoint, Snapshot, TtlPoint
 
@@ -163,11 +164,12 @@ def _larger(cache: CacheSnapshot, held: int, wanted: int, limits: Thresholds) ->
     """The bounds that have to be raised for `wanted` entries of the present size."""
     settings = []
     if wanted > cache.max_entries:
-        settings.append(Setting(where="CacheConfig", name="max_entries", now=cache.max_entries, then=wanted))
-    needed = ceil(wanted * _entry_bytes(cache))
+        then = rounded_up(wanted)
+        settings.append(Setting(where="CacheConfig", name="max_entries", now=cache.max_entries, then=then))
+    needed = rounded_up(wanted * _entry_bytes(cache))
     is_full_by_bytes = not _is_full_by_number(cache, limits)
     if is_full_by_bytes:  # its entries are what just fits, whatever their overhead is
-        needed = max(needed, ceil(cache.max_bytes * wanted / held))
+        needed = max(needed, rounded_up(cache.max_bytes * wanted / held))
     if needed > cache.max_bytes:
         settings.append(Setting(where="CacheConfig", name="max_bytes", now=cache.max_bytes, then=needed))
     return tuple(settings)

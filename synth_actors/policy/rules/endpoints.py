@@ -11,7 +11,7 @@ from synth_actors.policy.rules.errors import remedy_for, worst_of
 from synth_actors.policy.rules.figures import computes_here
 from synth_actors.policy.rules.rates import pace_setter
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
-from synth_actors.policy.throughput import attempts, mean_in_flight, most_at_once
+from synth_actors.policy.throughput import REFUSALS, attempts, mean_in_flight, most_at_once
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 PAID_FAULTS = frozenset(fault.value for fault in FAILED_AFTER_ACCEPTANCE) | {"output_invalid", "too_large"}
@@ -82,7 +82,7 @@ def _has_room(snapshot: Snapshot, fast: str, limits: Thresholds) -> bool:
 
 def _is_dearer(snapshot: Snapshot, one: str, other: str) -> bool:
     endpoints = snapshot.router.endpoints
-    return _usd_a_call(endpoints[one]) > _usd_a_call(endpoints[other])
+    return _usd_an_answer(endpoints[one]) > _usd_an_answer(endpoints[other])
 
 
 def _with_fastest(snapshot: Snapshot, times: Mapping[str, tuple[int, float]], fast: str) -> Prediction:
@@ -137,6 +137,12 @@ def calls_are_repeated(snapshot: Snapshot, limits: Thresholds) -> Finding | None
     )
 
 
-def _usd_a_call(endpoint: EndpointSnapshot) -> float:
+def _usd_an_answer(endpoint: EndpointSnapshot) -> float:
     """What an answer of it cost, with the calls that failed for it; 0.0 where no price is known."""
     return (endpoint.cost_usd or 0.0) / max(1, endpoint.successes)
+
+
+def _usd_a_call(endpoint: EndpointSnapshot) -> float:
+    """What one of its calls cost that may be on the bill; 0.0 where no price is known."""
+    refused = sum((endpoint.failures or {}).get(fault, 0) for fault in REFUSALS)
+    return (endpoint.cost_usd or 0.0) / max(1, endpoint.attempts - endpoint.in_flight - refused)

@@ -9,12 +9,11 @@ from math import ceil
 from types import MappingProxyType
 
 from synth_actors.findings import Finding, Setting
-from synth_actors.policy.rules.figures import output_tokens_per_call
+from synth_actors.policy.rules.figures import another, output_tokens_per_answer, rounded_up
+from synth_actors.policy.rules.refused import Remedy, fewer_or_elsewhere, slower
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import SUCCEEDED, EndpointSnapshot, Snapshot
 
-Remedy = tuple[str, tuple[Setting, ...]]
-"""What to do, in words and as settings."""
 _CUT = "cut at max_tokens"
 """What the last message says when an answer was cut."""
 _TIMEOUT = re.compile(r"no answer within (\w+_timeout_s)=([0-9.e+-]+)")
@@ -48,12 +47,19 @@ def requests_fail(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
     if severity is None or ended < limits.fewest_requests:
         return None
     fault, cause, (remedy, settings) = _why(snapshot)
+    stopped = snapshot.router.abandoned if fault == "deadline" else 0
+    in_vain = f"; {stopped} calls that were under way were stopped, and may be on the bill" if stopped else ""
     return Finding(
         kind="errors",
         rule="requests_fail",
         severity=severity,
-        what=f"{counters.failed} of {ended} requests failed" + (f", most often {fault}" if fault else ""),
-        evidence={"failed": float(counters.failed), "ended": float(ended), "retries": float(snapshot.router.retries)},
+        what=f"{counters.failed} of {ended} requests failed" + (f", most often {fault}" if fault else "") + in_vain,
+        evidence={
+            "failed": float(counters.failed),
+            "ended": float(ended),
+            "retries": float(snapshot.router.retries),
+            "abandoned": float(snapshot.router.abandoned),
+        },
         cause=cause,
         remedy=remedy,
         settings=settings,
@@ -146,33 +152,23 @@ def remedy_for(snapshot: Snapshot, endpoint: EndpointSnapshot, fault: str) -> Re
     return REMEDIES[fault](snapshot, endpoint)
 
 
-def _fewer_places(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
-    places = endpoint.max_concurrency or snapshot.router.max_concurrency
-    fewer = max(1, int(places * endpoint.successes / max(1, endpoint.attempts)))
-    if not endpoint.successes or fewer >= places:
-        refused = "every call" if not endpoint.successes else f"{_failed_share(endpoint):.0%} of its calls"
-        return f"check the rate limit and the quota of endpoint {endpoint.name!r}, which refuses {refused}", ()
-    setting = Setting(
-        where="Endpoint", name="max_concurrency", now=endpoint.max_concurrency, then=fewer, endpoint=endpoint.name
-    )
-    return str(setting), (setting,)
-
-
-def _fewer_places_and_another(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
-    text, settings = _fewer_places(snapshot, endpoint)
-    return f"{text}, and list a second endpoint", settings
-
-
 def _more_patience(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
-    """Twice the timeout that ended the last call, and twice what whole answers take."""
+    """Twice the timeout that ended the last call, and twice what whole answers take.
+
+    Where no timeout of the endpoint is named, it is its server or its provider that gives up.
+    """
     found = _TIMEOUT.search(endpoint.last_message)
-    name, now_s = (found[1], float(found[2])) if found else ("attempt_timeout_s", None)
+    if found is None:
+        after = f" after {cut_s:.3g} s" if (cut_s := _longest_cut_s(snapshot, endpoint)) else ""
+        return (
+            f"raise the timeout that ends calls of {endpoint.name!r}{after}: its server's, that of a provider of your"
+            " own, or attempt_timeout_s; or ask for fewer tokens",
+            (),
+        )
+    name, now_s = found[1], float(found[2])
     slowest_s = snapshot.latency["service"].max_s if name == "attempt_timeout_s" else 0.0
-    too_short_s = now_s or _longest_cut_s(snapshot, endpoint)
-    wanted = max(1, ceil(2 * max(too_short_s, slowest_s)))
-    setting = Setting(
-        where="Endpoint", name=name, now=now_s, then=wanted, endpoint=endpoint.name, is_now_known=now_s is not None
-    )
+    wanted = max(1, ceil(2 * max(now_s, slowest_s)))
+    setting = Setting(where="Endpoint", name=name, now=now_s, then=wanted, endpoint=endpoint.name)
     answers = f": whole answers took up to {slowest_s:.3g} s" if slowest_s else ""
     return f"{setting} or more{answers}", (setting,)
 
@@ -188,7 +184,7 @@ def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
         return f"a model that follows a JSON Schema in place of {endpoint.name!r}, or a simpler output_schema", ()
     # what the cut calls had asked for is not known: no less than the others did, and than was written
     asked = endpoint.max_tokens_asked / max(1, endpoint.successes)
-    wanted = max(1, ceil(2 * max(asked, endpoint.longest_output_tokens, output_tokens_per_call(snapshot))))
+    wanted = rounded_up(2 * max(asked, endpoint.longest_output_tokens, output_tokens_per_answer(snapshot)))
     setting = Setting(where="Request", name="max_tokens", now=None, then=wanted, is_now_known=False)
     return f"{setting}: the answers of {endpoint.name!r} are cut", (setting,)
 
@@ -196,25 +192,25 @@ def _valid_output(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
 def _in_words(text: str) -> Callable[[Snapshot, EndpointSnapshot], Remedy]:
     """A remedy that no setting is."""
 
-    def remedy(_snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+    def remedy(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
         failed, sent = _failed(endpoint), endpoint.attempts
-        return text.format(name=endpoint.name, failed=failed, attempts=sent), ()
+        return text.format(name=endpoint.name, failed=failed, attempts=sent, another=another(snapshot, endpoint)), ()
 
     return remedy
 
 
 REMEDIES: Mapping[str, Callable[[Snapshot, EndpointSnapshot], Remedy]] = MappingProxyType(
     {
-        "rate_limited": _fewer_places,
-        "overloaded": _fewer_places_and_another,
-        "unreachable": _in_words("check base_url and the network of endpoint {name!r}, and list a second endpoint"),
+        "rate_limited": slower,
+        "overloaded": fewer_or_elsewhere,
+        "unreachable": _in_words("check base_url and the network of endpoint {name!r}, and {another}"),
         "schema_refused": _in_words("endpoint {name!r} takes no schema: it is asked for in the prompt from now on"),
-        "failed": _in_words("list a second endpoint after {name!r}, which fails {failed} of {attempts} calls"),
+        "failed": _in_words("{another}: {name!r} fails {failed} of {attempts} calls"),
         "timed_out": _more_patience,
         "too_large": _in_words("raise max_response_bytes or lower max_tokens: answers of {name!r} are longer"),
         "output_invalid": _valid_output,
         "rejected": _in_words("the requests are wrong for {name!r}: see the error of one of them"),
-        "fatal": _in_words("check the key, the model and the quota of endpoint {name!r}"),
+        "fatal": _in_words("check the key, the model, the address (base_url) and the quota of endpoint {name!r}"),
         "bug": _in_words("the provider of {name!r} raises what it should translate: see the error of one request"),
     }
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from synth_actors.policy.rules.thresholds import Thresholds
-from synth_actors.policy.throughput import REFUSALS, active_s, attempts
+from synth_actors.policy.throughput import active_s, attempts, successes
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
 LOCAL_MODEL = "local"
 """Computes inside this process: its answers wait for the processor, whatever the settings."""
 
+ANSWERED = ("output_invalid", "too_large")
+"""Faults of calls that brought an answer."""
 SIMULATED_RATIO = 1.5
 """Trio's seconds for one of the machine's, beyond which its clock is simulated."""
 
@@ -44,8 +48,39 @@ def share_of_time(snapshot: Snapshot, seconds: float) -> float:
     return min(1.0, seconds / elapsed_s) if elapsed_s > 0 else 0.0
 
 
-def output_tokens_per_call(snapshot: Snapshot) -> float:
-    """Tokens of an answer, on average over the calls that have ended and were not refused before work."""
+def output_tokens_per_answer(snapshot: Snapshot) -> float:
+    """Tokens of an answer on average, be it one that was of no use: what was refused or cut short is none."""
     endpoints = snapshot.router.endpoints.values()
-    idle = sum(e.in_flight + sum((e.failures or {}).get(fault, 0) for fault in REFUSALS) for e in endpoints)
-    return snapshot.counters.output_tokens / max(1, snapshot.counters.paid_calls - idle)
+    unusable = sum((e.failures or {}).get(fault, 0) for e in endpoints for fault in ANSWERED)
+    return snapshot.counters.output_tokens / max(1, successes(snapshot) + unusable)
+
+
+def another(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
+    """What to say of other endpoints than one that fails, in place of "list a second endpoint" where there is one."""
+    others = [e for e in snapshot.router.endpoints.values() if e.name != endpoint.name and e.state != "fatal"]
+    if not others:
+        return "list a second endpoint"
+    best = min(others, key=failed_share)
+    if best.attempts and failed_share(best) <= failed_share(endpoint) / 2:
+        return f"list {best.name!r} before {endpoint.name!r}"
+    return "list another endpoint that fails less" if best.attempts else f"see that {best.name!r} may take its requests"
+
+
+def failed_share(endpoint: EndpointSnapshot) -> float:
+    """The share of its calls that failed, other than by being stopped."""
+    failed = sum(count for fault, count in (endpoint.failures or {}).items() if fault != "abandoned")
+    return failed / max(1, endpoint.attempts)
+
+
+def rounded_up(value: float) -> int:
+    """To two digits: more would be false precision, and nobody types them."""
+    whole = max(1, ceil(value))
+    step = int(10 ** max(0, len(str(whole)) - 2))
+    return -(-whole // step) * step
+
+
+def rounded_down(value: float) -> int:
+    """The same downwards."""
+    whole = max(1, int(value))
+    step = int(10 ** max(0, len(str(whole)) - 2))
+    return whole // step * step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synth_actors.findings import Finding, Prediction, Setting, predicted, remedy_of
 from synth_actors.policy.rules.cache import hit_rate_at
-from synth_actors.policy.rules.figures import is_real_time
+from synth_actors.policy.rules.figures import is_real_time, rounded_up
 from synth_actors.policy.rules.thresholds import MIB, Thresholds, severity_below, severity_of
 from synth_actors.policy.throughput import answers_per_s, place_s
 from synth_actors.snapshot import Snapshot
@@ -208,7 +208,7 @@ def _larger_limit(snapshot: Snapshot, limits: Thresholds) -> Setting:
 def _limit(snapshot: Snapshot, wanted_bytes: float) -> Setting:
     """A limit that is not below the present one, and not above what the container has."""
     now, most = snapshot.memory.limit_bytes, snapshot.memory.container_limit_bytes
-    then = int(wanted_bytes if most is None else min(wanted_bytes, most))
+    then = rounded_up(wanted_bytes) if most is None else min(rounded_up(wanted_bytes), most)
     return Setting(where="EngineConfig", name="memory_limit_bytes", now=now, then=max(then, now))
 
 

@@ -21,9 +21,11 @@ from synth_actors.policy.throughput import (
     places,
     service_s,
 )
-from synth_actors.snapshot import EndpointSnapshot, Snapshot
+from synth_actors.snapshot import EndpointSnapshot, RouterSnapshot, Snapshot
 
 HIGHEST_CONCURRENCY = 100_000  # what EngineConfig accepts
+BATCH_RATIO = (1.5, 2.05)
+"""Requests inside for each place, on average, that a batch may have."""
 LONGEST_QUEUE = 4.7
 """Times the mean: of numbers that are distributed exponentially one in a hundred is larger (ln 100 = 4.6)."""
 
@@ -55,21 +57,35 @@ def engine_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | Non
         rule="engine_is_saturated",
         severity=severity,
         what=_full(snapshot),
-        evidence={
-            "in_flight": float(router.in_flight),
+        evidence=_at_the_moment(router)
+        | {
             "max_concurrency": float(router.max_concurrency),
-            "backlog": float(router.backlog),
             "backlog_mean": mean_backlog(snapshot),
             "saturated_share": share_of_time(snapshot, router.saturated_s),
             "queue_mean_s": snapshot.latency["queue"].mean_s,
             "service_mean_s": snapshot.latency["service"].mean_s,
         },
-        cause="more requests are inside than may run at once",
+        cause="more requests are inside than may run at once" + _of_a_batch(snapshot),
         remedy=advice.remedy,
         settings=advice.settings,
         effort="low" if advice.settings else "high",
         prediction=prediction,
     )
+
+
+def _at_the_moment(router: RouterSnapshot) -> dict[str, float]:
+    """The gauges, while there is something to see: after a run they say nothing of it."""
+    if not router.in_flight and not router.backlog:
+        return {}
+    return {"in_flight": float(router.in_flight), "backlog": float(router.backlog)}
+
+
+def _of_a_batch(snapshot: Snapshot) -> str:
+    """A batch has twice the places inside and reads no further: that more of it would come no figure tells."""
+    ratio = inside(snapshot, snapshot.router.max_concurrency) / max(1, snapshot.router.max_concurrency)
+    if not BATCH_RATIO[0] <= ratio <= BATCH_RATIO[1]:
+        return ""
+    return "; if it is a batch, it keeps no more than 2 x max_concurrency inside: then even more places may help"
 
 
 def _waiting_per_place(snapshot: Snapshot, limits: Thresholds) -> float:
@@ -117,7 +133,8 @@ def endpoint_is_saturated(snapshot: Snapshot, limits: Thresholds) -> Finding | N
         rule="endpoint_is_saturated",
         severity=severity,
         what=f"endpoint {endpoint.name!r} runs all {now} calls that it may, {waiting:.0f} requests wait",
-        evidence={"in_flight": float(endpoint.in_flight), "backlog": waiting, "free_places": float(free)},
+        evidence=_at_the_moment(router)
+        | {"max_concurrency": float(now), "backlog_mean": waiting, "free_places": float(free)},
         cause="the endpoint's own max_concurrency is below the engine's",
         remedy=remedy_of(setting),
         settings=(setting,),

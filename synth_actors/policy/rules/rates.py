@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 
 from synth_actors.findings import Finding, Setting, predicted, remedy_of
-from synth_actors.policy.rules.figures import share_of_time
+from synth_actors.policy.rules.figures import another, rounded_up, share_of_time
 from synth_actors.policy.rules.thresholds import SEVERITIES, Thresholds, severity_of
 from synth_actors.policy.throughput import (
     S_PER_MINUTE,
@@ -36,6 +35,11 @@ class PaceSetter:
     limit: RateLimitSnapshot
     share: float
     severity: str
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether calls were refused although a limit of one's own was kept: the provider has one, too."""
+        return self.limit.is_configured and (self.endpoint.failures or {}).get("rate_limited", 0) > 0
 
     @property
     def in_words(self) -> str:
@@ -89,21 +93,21 @@ def rate_limit_sets_the_pace(snapshot: Snapshot, limits: Thresholds) -> Finding 
         endpoint=endpoint.name,
     )
     is_own = limit.is_configured and wanted > limit.per_minute
-    asked = f"ask the provider of {endpoint.name!r} for {wanted} {setter.kind.replace('_', ' ')} a minute"
-    remedy = remedy_of(setting) if is_own else f"{asked}, or list a second endpoint"
+    remedy = _remedy(snapshot, setter, setting) if is_own else _asked_for(snapshot, setter, wanted)
+    severity = min(setter.severity, "medium", key=SEVERITIES.index) if setter.was_refused else setter.severity
     raised = replace(endpoint, rate_limits={**endpoint.rate_limits, setter.kind: replace(limit, per_minute=wanted)})
     now, then = _paces(snapshot, endpoint, raised)
     return Finding(
         kind="rate_limit",
         rule="rate_limit_sets_the_pace",
-        severity=setter.severity,
+        severity=severity,
         what=f"endpoint {endpoint.name!r} uses all of its {setter.in_words}; requests waited for it"
         f" {setter.share:.0%} of the time",
         evidence=_rate_figures(snapshot, setter),
         cause=f"{_configured(limit)} allows fewer than the places would take",
         remedy=remedy,
         settings=(setting,) if is_own else (),
-        effort="low" if is_own else "medium",
+        effort="low" if is_own and not setter.was_refused else "medium",
         prediction=predicted(
             "throughput_per_s",
             now,
@@ -114,6 +118,19 @@ def rate_limit_sets_the_pace(snapshot: Snapshot, limits: Thresholds) -> Finding 
         if then > now > 0
         else None,
     )
+
+
+def _remedy(snapshot: Snapshot, setter: PaceSetter, setting: Setting) -> str:
+    if not setter.was_refused:
+        return remedy_of(setting)
+    refused = (setter.endpoint.failures or {}).get("rate_limited", 0)
+    instead = another(snapshot, setter.endpoint)
+    return f"{setting}, only if the provider allows more (it has refused {refused} calls already); else {instead}"
+
+
+def _asked_for(snapshot: Snapshot, setter: PaceSetter, wanted: int) -> str:
+    endpoint, kind = setter.endpoint, setter.kind.replace("_", " ")
+    return f"ask the provider of {endpoint.name!r} for {wanted} {kind} a minute, or {another(snapshot, endpoint)}"
 
 
 def _configured(limit: RateLimitSnapshot) -> str:
@@ -143,17 +160,12 @@ def _wanted_per_minute(snapshot: Snapshot, setter: PaceSetter, limits: Threshold
     they need, so it is twice as much.
     """
     now, held_s = setter.limit.per_minute, place_s(snapshot)
+    if setter.was_refused:  # the provider allows about as many: what it would allow beyond that nobody knows
+        return rounded_up(2 * now)
     others = _rate_of_others(snapshot, setter.endpoint)
     pace = max(0.0, _places(snapshot) / held_s - others) if held_s > 0 else 0.0
     used = pace * S_PER_MINUTE * need_of_answer(setter.endpoint, setter.kind)
-    return _rounded_up(min(used if used > now else 2 * now, limits.largest_raise * now))
-
-
-def _rounded_up(value: float) -> int:
-    """To two digits: more would be false precision."""
-    whole = max(1, ceil(value))
-    step = int(10 ** max(0, len(str(whole)) - 2))
-    return -(-whole // step) * step
+    return rounded_up(min(used if used > now else 2 * now, limits.largest_raise * now))
 
 
 def _rate_of_others(snapshot: Snapshot, endpoint: EndpointSnapshot) -> float:
@@ -251,7 +263,7 @@ def _oversized(endpoint: EndpointSnapshot, limits: Thresholds) -> tuple[str, Set
         return None
     asked = round(endpoint.max_tokens_asked / endpoint.successes)
     severity = severity_of(asked / endpoint.longest_output_tokens, limits.max_tokens_ratio)
-    wanted = ceil(limits.max_tokens_margin * endpoint.longest_output_tokens)
+    wanted = rounded_up(limits.max_tokens_margin * endpoint.longest_output_tokens)
     if severity is None or wanted >= asked:
         return None
     setting = Setting(where="Request", name="max_tokens", now=asked, then=wanted)
