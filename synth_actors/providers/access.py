@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from synth_actors.errors import ConfigError, without_password
-from synth_actors.providers.secrets import Secrets, secret_headers
+from synth_actors.providers.secrets import Secrets, secret_headers, secrets_of
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -76,7 +76,7 @@ def access_of(endpoint: Endpoint) -> Access:
     user = (unquote(parts.username or ""), unquote(parts.password or "")) if "@" in parts.netloc else None
     in_query = secret_headers(dict(parse_qsl(parts.query)))
     in_headers = secret_headers(endpoint.extra_headers)
-    secrets = Secrets([key, *_credentials(parts), *in_query, *in_headers, *_of_proxies()])
+    secrets = secrets_of([key, *_credentials(parts), *in_query, *in_headers, *_of_proxies()])
     address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     return Access(address, key, is_home(endpoint), user, secrets)
 

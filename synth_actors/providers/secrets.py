@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +69,20 @@ class Secrets:
 
 
 NO_SECRETS = Secrets()
+_shared: WeakValueDictionary[frozenset[str], Secrets] = WeakValueDictionary()
+
+
+def secrets_of(values: Iterable[str | None]) -> Secrets:
+    """The `Secrets` of these, the same ones for everybody who has the same.
+
+    A program that opens an engine for each job would else have every record of a client library looked through once for
+    every engine that somebody still holds.
+    """
+    known = frozenset(value for value in values if value is not None)
+    secrets = _shared.get(known)
+    if secrets is None:
+        secrets = _shared[known] = Secrets(known)
+    return secrets
 
 
 def _forms_of(secret: str) -> Iterator[str]:

@@ -77,7 +77,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> HeldServer:
 
 
 def page_while_running(server: HeldServer, port: int) -> str:
-    """What is served once a call is out; then the call is answered."""
+    """What is served once all three calls are out; then they are answered."""
     try:
         while True:
             try:
@@ -85,7 +85,7 @@ def page_while_running(server: HeldServer, port: int) -> str:
                     text: str = answer.read().decode()
             except URLError:  # not there so far
                 continue
-            if re.search(r"^synth_actors_in_flight [1-9]", text, re.MULTILINE):
+            if re.search(r"^synth_actors_in_flight 3", text, re.MULTILINE):
                 return text
     finally:
         server.release.set()

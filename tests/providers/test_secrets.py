@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from synth_actors.providers.secrets import Secrets, keep_out_of_foreign_logs
+from synth_actors.providers.secrets import Secrets, keep_out_of_foreign_logs, secrets_of
 
 KEY = "sk-0123456789"
 
@@ -36,3 +36,10 @@ def test_a_record_is_as_it_was_once_nobody_holds_the_secret(caplog: pytest.LogCa
     del secrets
     logging.getLogger("httpcore2.http11").warning("sent %s", key)
     assert [record.getMessage() for record in caplog.records] == ["sent [key]", f"sent {key}"]
+
+
+def test_endpoints_with_the_same_secrets_share_them() -> None:
+    first, again = secrets_of([KEY, None, "password-1"]), secrets_of(["password-1", KEY])
+    assert first is again
+    assert secrets_of([KEY]) is not first
+    assert first.scrub(f"{KEY} and password-1") == "[key] and [key]"
