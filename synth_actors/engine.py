@@ -15,6 +15,7 @@ from synth_actors.attempt_log import AttemptLog
 from synth_actors.batch import Outcomes, Requests, open_batch
 from synth_actors.config import Endpoint, EngineConfig
 from synth_actors.errors import ConfigError, EngineClosedError
+from synth_actors.intervals import checked_interval
 from synth_actors.messages import Optimize, TakeSnapshot
 from synth_actors.providers.base import Provider
 from synth_actors.scopes import nursery_for_body, whole_context
@@ -32,6 +33,7 @@ class Engine:
         self.config = wiring.config
         self._wiring = wiring
         self._front = wiring.front
+        self._token = trio.lowlevel.current_trio_token()
 
     @overload
     async def generate(self, request: Request, /) -> Response: ...
@@ -102,7 +104,13 @@ class Engine:
         return sorted(found, key=lambda outcome: outcome.index)
 
     async def metrics(self) -> Snapshot:
-        """Everything the engine knows about itself at this moment, frozen."""
+        """Everything the engine knows about itself at this moment, frozen.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+            ConfigError: this is not the engine's trio run.
+        """
+        self._check_run("metrics")
         snapshot: Snapshot = await self._wiring.metrics.ask(TakeSnapshot())
         return snapshot
 
@@ -115,7 +123,9 @@ class Engine:
 
         Raises:
             EngineClosedError: the engine was closed.
+            ConfigError: this is not the engine's trio run.
         """
+        self._check_run("metrics_now")
         return self._wiring.snapshot_now(histograms=histograms, whole=whole)
 
     @whole_context
@@ -125,10 +135,11 @@ class Engine:
         A slow reader never slows the engine: it gets the newest snapshot, those it missed are gone.
 
         Raises:
-            ConfigError: `interval_s` is not positive.
+            ConfigError: `interval_s` is no number above 0, or this is not the engine's trio run.
+            EngineClosedError: the engine was closed.
         """
-        if not interval_s > 0:
-            raise ConfigError(f"watch_metrics: interval_s={interval_s!r}: give seconds above 0")
+        interval_s = checked_interval("watch_metrics", interval_s)
+        self._check_run("watch_metrics")
         send, receive = trio.open_memory_channel[Snapshot](1)
         async with nursery_for_body() as nursery:
             nursery.start_soon(self._publish, send, receive, interval_s)
@@ -151,6 +162,15 @@ class Engine:
         """Drop expired entries, give memory back to the system, and return how many resident bytes that freed."""
         freed: int = await self._wiring.watchdog.ask(Optimize())
         return freed
+
+    def _check_run(self, who: str) -> None:
+        """Figures are read where they are written: in another run another clock goes, and nothing protects them."""
+        self._wiring.metrics.check_open()
+        where = "call it in the trio run of open_engine; from a thread: trio.from_thread.run_sync(engine.metrics_now)"
+        if not trio.lowlevel.in_trio_run():
+            raise ConfigError(f"{who}: there is no trio run here; {where}")
+        if trio.lowlevel.current_trio_token() is not self._token:
+            raise ConfigError(f"{who}: this is another trio run than the engine's; {where}")
 
     def __repr__(self) -> str:
         return f"<Engine {self._wiring!r}>"

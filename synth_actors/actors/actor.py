@@ -39,7 +39,7 @@ class Actor(ABC, Generic[M]):
     @enable_ki_protection
     def stop(self, cause: BaseException | None) -> None:
         """Close the mailbox and answer what was not read, once `run` has ended.  A second call finds nothing to do."""
-        unread = self._in_hand + self.mailbox.close(lambda: closed_error(self.name, cause))
+        unread = self._in_hand + self.mailbox.close(lambda: closed_error("the engine", cause))
         self._in_hand = []
         self.on_stop(unread, cause)
 
@@ -57,7 +57,7 @@ class Actor(ABC, Generic[M]):
     def _fail_reply(self, message: M, cause: BaseException | None) -> None:
         reply = getattr(message, "reply", None)
         if isinstance(reply, Reply) and not reply.answered:
-            reply.fail(lambda: closed_error(self.name, cause))
+            reply.fail(lambda: closed_error("the engine", cause))
 
 
 class Decider(Actor[M]):

@@ -30,9 +30,10 @@ def write_percentiles(histogram: Histogram, target: str | os.PathLike[str] | IO[
     Mean and deviation are those of the buckets, as in Java.
 
     Raises:
-        ConfigError: `unit` is neither "us" nor "ms".
+        ConfigError: `histogram` is none, or `unit` is neither "us" nor "ms".
         OSError: the file cannot be written.
     """
+    histogram = _checked(histogram)
     if unit not in get_args(Unit):
         raise ConfigError(f"write_percentiles: unit={unit!r}: give 'us' or 'ms'; three decimals of more are too coarse")
     text = "".join(_lines(histogram, US_PER_UNIT[unit]))
@@ -40,6 +41,16 @@ def write_percentiles(histogram: Histogram, target: str | os.PathLike[str] | IO[
         Path(target).write_text(text, encoding="utf-8", newline="\n")
     else:
         target.write(text)
+
+
+def _checked(given: object) -> Histogram:
+    if isinstance(given, Histogram):
+        return given
+    shown = "None" if given is None else f"an object of class {type(given).__name__}"
+    raise ConfigError(
+        f"write_percentiles: {shown} is no Histogram; give the `histogram` of a series of"
+        " engine.metrics_now(histograms=True)"
+    )
 
 
 def _lines(histogram: Histogram, us_per_unit: float) -> Iterator[str]:

@@ -11,8 +11,8 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ import trio
 
 from synth_actors.errors import ConfigError, EngineClosedError
 from synth_actors.histogram import NO_SAMPLES, Histogram, highest_equivalent
+from synth_actors.intervals import checked_interval
 from synth_actors.scopes import nursery_for_body, whole_context
 from synth_actors.telemetry.hdr_encoding import encode
 
@@ -37,6 +38,8 @@ PAUSE_S = 0.0002
 """Between two lines, in which trio's thread gets Python's lock if it waits for it, instead of after 5 ms."""
 LAST_S = 2.0
 """How long the last interval may take to reach the file when the block is left."""
+_OPEN: set[str] = set()
+"""Files that logs of this process are written to."""
 _BEGINNING = b"#["
 _SAFE_IN_A_TAG = "/:@+=~!$&'()*;?[]"  # what would end a tag, a comma, a blank, a line break, becomes %2C and so on
 
@@ -261,6 +264,19 @@ def _by_tag(snapshot: Snapshot) -> dict[str, Histogram]:
     return {tag_of(series): series.histogram for series in snapshot.series if series.histogram is not None}
 
 
+@contextmanager
+def _only_log_at(path: Path) -> Iterator[None]:
+    """Two logs of one engine in one file would have everything in it twice."""
+    file = os.path.abspath(path)  # links are not followed: a disk that hangs would hold trio's thread up
+    if file in _OPEN:
+        raise ConfigError(f"hlog {str(path)!r}: another log of this process is written there; name another file")
+    _OPEN.add(file)
+    try:
+        yield
+    finally:
+        _OPEN.discard(file)
+
+
 @whole_context
 async def log_intervals(
     engine: Engine, path: str | os.PathLike[str], interval_s: float = 1.0
@@ -272,18 +288,18 @@ async def log_intervals(
     log says why, and the engine is not disturbed.
 
     Raises:
-        ConfigError: `interval_s` is not positive, `path` cannot be opened or is no interval log, or the engine records
-            no durations.
+        ConfigError: `interval_s` is no number above 0, `path` cannot be opened, is no interval log or is written by
+            another one, or the engine records no durations.
     """
-    if not interval_s > 0:
-        raise ConfigError(f"log_intervals: interval_s={interval_s!r}: give seconds above 0")
+    interval_s = checked_interval("log_intervals", interval_s)
     if not engine.config.metrics:
         raise ConfigError("log_intervals: EngineConfig(metrics=False) records no durations; leave that out to log them")
     log = IntervalLog(engine, Path(path))
-    await log.open()
-    try:
-        async with nursery_for_body() as nursery:
-            nursery.start_soon(log.run, interval_s)
-            yield log
-    finally:
-        await log.close()
+    with _only_log_at(log.path):
+        await log.open()
+        try:
+            async with nursery_for_body() as nursery:
+                nursery.start_soon(log.run, interval_s)
+                yield log
+        finally:
+            await log.close()

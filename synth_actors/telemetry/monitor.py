@@ -40,6 +40,7 @@ class PerformanceMonitor:
 
         Raises:
             EngineClosedError: the engine was closed.
+            ConfigError: this is not the engine's trio run; so do `stop` and `metrics`.
         """
         self._result = None
         self._before = self._look()

@@ -52,7 +52,7 @@ class OpenTelemetryTracing:
     thread.
 
     Raises:
-        ConfigError: OpenTelemetry is not installed (on import), or `capture_content` is no bool.
+        ConfigError: OpenTelemetry is not installed (on import), a provider is none, or `capture_content` is no bool.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class OpenTelemetryTracing:
     ) -> None:
         if not isinstance(capture_content, bool):
             raise ConfigError(f"OpenTelemetryTracing: capture_content={capture_content!r}: give True or False")
+        _check_provider("tracer_provider", tracer_provider, "get_tracer")
+        _check_provider("meter_provider", meter_provider, "get_meter")
         self._tracer = trace.get_tracer(SCOPE, _version(), tracer_provider, schema_url=SCHEMA_URL)
         self._meters = _meters_of(metrics.get_meter_provider() if meter_provider is None else meter_provider)
         self._capture_content = capture_content
@@ -87,6 +89,14 @@ class OpenTelemetryTracing:
 
     def __repr__(self) -> str:
         return f"<OpenTelemetryTracing capture_content={self._capture_content} {self._figures!r}>"
+
+
+def _check_provider(name: str, given: object, has: str) -> None:
+    if given is not None and not callable(getattr(given, has, None)):
+        raise ConfigError(
+            f"OpenTelemetryTracing: {name} is an object of class {type(given).__name__}, which has no {has}();"
+            f" give a {'TracerProvider' if has == 'get_tracer' else 'MeterProvider'} of opentelemetry.sdk"
+        )
 
 
 class _Meters:

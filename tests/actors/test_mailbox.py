@@ -366,7 +366,7 @@ async def test_a_closed_mailbox_answers_every_question_at_once() -> None:
     echo = Echo()
     cause = BugError("the cause")
     echo.stop(cause)
-    with pytest.raises(EngineClosedError, match="echo was closed by BugError: the cause") as info:
+    with pytest.raises(EngineClosedError, match="the engine was closed by BugError: the cause") as info:
         await echo.mailbox.ask(Question("hello"))
     assert info.value.__cause__ is cause
     assert info.value.usage is None

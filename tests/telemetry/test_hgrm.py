@@ -61,3 +61,9 @@ def test_a_path_is_replaced(tmp_path: Path) -> None:
 def test_a_unit_that_the_layout_has_no_digits_for_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"unit='s': give 'us' or 'ms'"):
         write_percentiles(NO_SAMPLES, io.StringIO(), "s")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("given", "said"), [(None, "None is no Histogram"), ("x", "an object of class str is no")])
+def test_what_is_no_histogram_is_refused(given: object, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"write_percentiles: {said}.*metrics_now\(histograms=True\)"):
+        write_percentiles(given, io.StringIO())  # type: ignore[arg-type]

@@ -362,7 +362,7 @@ async def test_a_file_that_cannot_be_written_is_refused_at_once(path: str, reaso
                 pytest.fail("it was entered")
 
 
-@pytest.mark.parametrize("interval_s", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("interval_s", [0.0, -1.0, float("nan"), float("inf"), True, "1", None])
 async def test_an_interval_that_is_none_is_refused(tmp_path: Path, interval_s: float) -> None:
     async with open_engine(["local"]) as engine:
         with pytest.raises(ConfigError, match="give seconds above 0"):
@@ -376,3 +376,15 @@ async def test_an_engine_that_records_no_durations_has_no_log(tmp_path: Path) ->
         with pytest.raises(ConfigError, match=r"EngineConfig\(metrics=False\) records no durations"):
             async with log_intervals(engine, tmp_path / "a.hlog"):
                 pytest.fail("it was entered")
+
+
+async def test_two_logs_are_not_written_to_one_file_at_the_same_time(tmp_path: Path) -> None:
+    path = tmp_path / "a.hlog"
+    async with open_engine(ScriptedProvider([])) as engine, open_engine(ScriptedProvider([])) as other:
+        async with log_intervals(engine, path):
+            for each in (engine, other):
+                with pytest.raises(ConfigError, match="another log of this process is written there"):
+                    async with log_intervals(each, tmp_path / "." / "a.hlog"):
+                        pass
+        async with log_intervals(other, path) as log:  # the first one is closed
+            assert log.problem is None

@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from synth_actors import ConfigError, Request, Response, Usage
@@ -349,3 +352,18 @@ def test_without_the_extra_its_import_says_how_to_get_it(monkeypatch: pytest.Mon
 def test_an_engine_without_tracing_does_not_import_opentelemetry() -> None:
     program = "import sys, synth_actors.engine; sys.exit('opentelemetry' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=PAGE.parents[2]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tracer_provider": "x"}, "tracer_provider is an object of class str, which has no get_tracer"),
+        ({"tracer_provider": MeterProvider()}, "tracer_provider is an object of class MeterProvider"),
+        ({"meter_provider": TracerProvider()}, "meter_provider is an object of class TracerProvider"),
+        ({"tracer_provider": InMemorySpanExporter()}, "give a TracerProvider of opentelemetry.sdk"),
+    ],
+)
+def test_what_is_no_provider_is_refused_by_the_name_of_its_argument(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        OpenTelemetryTracing(**fields)
+    assert said in str(raised.value)
