@@ -85,6 +85,12 @@ def test_what_is_lost_to_failures_is_what_the_mean_response_is_longer_by() -> No
     assert prediction.then == pytest.approx(2.0 - (10.0 + 90.0 + 1500.0) / 1000)
 
 
+def test_who_keeps_a_limit_waits_no_less_than_who_was_refused_by_it() -> None:
+    one = replace(failing(1050, rate_limited=50))
+    snapshot = with_endpoints(with_router(FLAKY, retries_by_reason={"rate_limited": 50}), one)
+    assert the("retries_wait", snapshot).prediction is None
+
+
 def test_failures_with_one_remedy_are_one_finding() -> None:
     flaky = replace(failing(1300, failed=300))
     snapshot = with_endpoints(with_router(FLAKY, retries=300, retries_by_reason={"failed": 300}), flaky)

@@ -18,6 +18,8 @@ from synth_actors.policy.rules.thresholds import Thresholds, severity_of, worse_
 from synth_actors.policy.throughput import attempts
 from synth_actors.snapshot import Snapshot
 
+RATE_LIMITED = "rate_limited"
+"""Who is not refused any more waits for the limit before the call: less is asked in vain, and nothing comes sooner."""
 FEWEST_RETRIES = 3
 """Fewer are an accident."""
 
@@ -108,7 +110,7 @@ def retries_wait(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
         remedy=remedy,
         settings=settings,
         effort="low" if settings else "medium",
-        prediction=_without_failures(snapshot, found),
+        prediction=None if reason == RATE_LIMITED else _without_failures(snapshot, found),
     )
 
 

@@ -16,6 +16,7 @@ SEVERITIES = ("low", "medium", "high", "critical")
 
 Real = Annotated[float, Strict(), Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Strict(), Field(ge=0)]
+Ratio = Annotated[float, Strict(), Field(gt=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Strict(), Field(ge=0.0, le=1.0)]
 
 
@@ -52,22 +53,22 @@ class Thresholds(Validated):
     """
 
     # speed
-    response_p99_s: Levels = (1.0, 5.0, 20.0, 60.0)
+    response_p99_s: Levels = (1.0, 5.0, 20.0, 60.0)  # seconds of the responses' p99
     waiting_share: Share = 0.6  # of the response's p99; above it waiting is the cause, below it the calls are
     connecting_share: Shares = (0.1, 0.25, 0.5, 0.75)  # of the time of all calls
-    connections_per_call: Real = 0.5  # with fewer, connections are used again
-    loop_wait_s: Levels = (0.05, 0.2, 1.0, 5.0)  # how late the loop comes round, or a message's actor has a turn (p99)
+    connections_per_call: Real = 0.5  # opened for each call; with fewer, connections are used again
+    loop_wait_s: Levels = (0.05, 0.2, 1.0, 5.0)  # seconds by which the loop is late, or a message's p99 in a mailbox
     loop_late_share: Share = 0.1  # of the looks at the loop; fewer that are late are a busy moment
     loop_busy_share: Share = 0.8  # of the looks: the loop has no time left, however short each wait is
     loop_blocked_share: Share = 0.3  # of the looks; above it, what else takes long does so for want of the loop
-    fewest_responses: Count = 20  # a p99 of fewer is one of them
+    fewest_responses: Count = 20  # responses; a p99 of fewer is one of them
     # places
     saturated_share: Share = 0.95  # of the places that are taken
-    saturated_time_share: Share = 0.2  # of all time; a burst now and then is no bottleneck
+    saturated_time_share: Share = 0.2  # of the time in which anything was inside; a burst now and then is no bottleneck
     backlog_ratio: Levels = (0.25, 1.0, 10.0, 100.0)  # waiting requests for each place
     largest_raise: Annotated[float, Strict(), Field(gt=1.0, allow_inf_nan=False)] = 10.0  # times the present setting
     # limits per minute
-    rate_limited_share: Shares = (0.1, 0.3, 0.6, 0.9)  # of all time
+    rate_limited_share: Shares = (0.1, 0.3, 0.6, 0.9)  # of the time in which anything was inside
     used_up_share: Share = 0.05  # of a limit per minute: with less than that left, it sets the pace
     max_tokens_ratio: Levels = (2.0, 4.0, 8.0, 16.0)  # times the longest answer
     max_tokens_margin: Annotated[float, Strict(), Field(ge=1.0, allow_inf_nan=False)] = 1.25  # above it, when remedied
@@ -81,20 +82,20 @@ class Thresholds(Validated):
     memory_share: Levels = (0.88, 0.92, 0.96, 1.0)  # of the limit
     memory_aim: Annotated[float, Strict(), Field(gt=0.0, le=1.0)] = 0.75  # of the limit, after the remedy
     cache_share: Share = 0.5  # of what was allocated since opening
-    resident_per_byte: Annotated[float, Strict(), Field(gt=0.0, allow_inf_nan=False)] = 1.25  # until it is learned
-    leak_hours_left: FallingLevels = (72.0, 24.0, 6.0, 1.0)  # until the limit, at the pace at which memory grows
+    resident_per_byte: Ratio = 1.25  # resident bytes for one of the cache, until that is learned
+    leak_hours_left: FallingLevels = (72.0, 24.0, 6.0, 1.0)  # hours until the limit, at the pace at which memory grows
     leak_rising_share: Share = 0.7  # of the time; what grows by steps is no leak
-    leak_span_s: Real = 120.0  # shorter growth is a beginning
+    leak_span_s: Real = 120.0  # seconds of growth; shorter growth is a beginning
     # cache
-    fewest_lookups: Count = 200
+    fewest_lookups: Count = 200  # of the cache; a hit rate of fewer says nothing
     hit_rate_gain: Shares = (0.05, 0.15, 0.3, 0.5)  # of the lookups, that would be hits as well
     flat_share: Share = 0.02  # of the lookups: a curve that gains no more than that has flattened
     full_share: Share = 0.9  # of a bound that is reached
     eviction_share: Share = 0.1  # of what was stored
     format_share: Shares = (0.05, 0.15, 0.3, 0.5)  # of the calls
     # errors
-    fewest_requests: Count = 20
-    failures_in_vain: Count = 3  # of an endpoint that never answered
+    fewest_requests: Count = 20  # requests or calls; a share of fewer says nothing
+    failures_in_vain: Count = 3  # failed calls of an endpoint that never answered
     failed_share: Shares = (0.01, 0.05, 0.1, 0.25)  # of the requests that ended
     failed_attempts: Shares = (0.1, 0.2, 0.4, 0.8)  # of one endpoint's
 
