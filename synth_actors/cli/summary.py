@@ -13,6 +13,7 @@ from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import BudgetExceededError
 from synth_actors.policy.bottlenecks import analyze
+from synth_actors.policy.rules.errors import WITHOUT_A_CALL
 from synth_actors.snapshot import CacheSnapshot, Snapshot
 from synth_actors.types import Usage
 
@@ -20,6 +21,8 @@ MAX_REASONS_SHOWN = 5
 MAX_CALLS_SHOWN = 5
 LEAST_DISTINCT = 0.95
 """Distinct rows per row below which the summary warns: the job is complete, but perhaps of little use."""
+OF_THE_BUDGET = tuple(WITHOUT_A_CALL[outcome][1][0] for outcome in ("budget", "closed"))
+"""Remedies for how requests end when the budget is spent, which is no failure: the last line says it."""
 MOST_INVALID = 0.1
 """Invalid rows per row that came, above which the summary warns: they are paid for and asked for again."""
 
@@ -128,7 +131,7 @@ def _engine(snapshot: Snapshot, ending: Ending, prepared: Prepared) -> Iterator[
     memory = snapshot.memory
     yield "memory", f"peak {_mib(memory.peak_rss_bytes)} of {_mib(memory.limit_bytes)}"
     no_failure = isinstance(ending.stopped_by, BudgetExceededError)
-    found = [*_about_rows(report), *_about_engine(snapshot, but="requests_fail" if no_failure else "")]
+    found = [*_about_rows(report), *_about_engine(snapshot, but=OF_THE_BUDGET if no_failure else ())]
     yield "findings", f"{len(found) or 'none'}"
     yield from ((f"  {severity}", text) for severity, text in found)
 
@@ -159,9 +162,9 @@ def _about_rows(report: RowsReport) -> Iterator[tuple[str, str]]:
         yield "high" if 2 * report.invalid > came else "medium", f"{text}: {remedy}"
 
 
-def _about_engine(snapshot: Snapshot, *, but: str) -> Iterator[tuple[str, str]]:
+def _about_engine(snapshot: Snapshot, *, but: Sequence[str]) -> Iterator[tuple[str, str]]:
     for finding in analyze(snapshot).bottlenecks:
-        if finding.rule == but:
+        if finding.remedy in but:
             continue
         would_be = "" if finding.prediction is None else f"; {finding.prediction}"
         yield finding.severity, f"{finding.what}: {on_command_line(finding.remedy)}{would_be}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from synth_actors.cli.remedies import on_command_line
-from synth_actors.cli.summary import _about_engine
+from synth_actors.cli.summary import OF_THE_BUDGET, _about_engine
 from synth_actors.policy.bottlenecks import analyze
-from tests.policy.bottleneck_cases import CASES
+from synth_actors.snapshot import SeriesSnapshot
+from tests.policy.bottleneck_cases import CASES, took
 
 
 @pytest.mark.parametrize(
@@ -61,5 +64,9 @@ def test_a_finding_of_the_summary_says_what_its_remedy_would_bring() -> None:
     )
 
 
-def test_a_finding_that_is_not_to_be_told_is_left_out() -> None:
-    assert list(_about_engine(CASES["requests_fail"], but="requests_fail")) == []
+def test_that_requests_end_with_the_budget_is_no_finding_and_that_others_fail_is_one() -> None:
+    ended = SeriesSnapshot(name="response", outcome="budget", summary=took(10, 1.0, 2.0))
+    by_the_budget = replace(CASES["requests_fail"], series=(ended,))
+    assert list(_about_engine(by_the_budget, but=()))
+    assert list(_about_engine(by_the_budget, but=OF_THE_BUDGET)) == []
+    assert list(_about_engine(CASES["requests_fail"], but=OF_THE_BUDGET))
