@@ -167,6 +167,13 @@ def test_a_second_endpoint_is_advised_only_where_there_is_none(other: EndpointSn
     assert finding.remedy.startswith(said)
 
 
+def test_two_endpoints_that_fail_alike_are_one_finding() -> None:
+    both = failing(100, failed=50), endpoint("b", attempts=100, successes=60, failures={"failed": 40})
+    snapshot = with_router(with_endpoints(FLAKY, *both), retries=90, retries_by_reason={"failed": 90})
+    (finding,) = analyze(snapshot).bottlenecks
+    assert finding.remedy.endswith("less: 'a' fails 50 of 100 calls, 'b' fails 40 of 100 calls")
+
+
 def test_an_endpoint_that_is_out_for_good_is_no_second_one() -> None:
     flaky, out = failing(100, failed=50), endpoint("b", attempts=9, successes=9, state="fatal")
     assert another(with_endpoints(HEALTHY, flaky, out), flaky) == "list a second endpoint"

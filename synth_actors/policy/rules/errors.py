@@ -9,7 +9,7 @@ from math import ceil
 from types import MappingProxyType
 
 from synth_actors.findings import Finding, Setting
-from synth_actors.policy.rules.figures import another, output_tokens_per_answer, rounded_up
+from synth_actors.policy.rules.figures import ALL_FAIL, another, output_tokens_per_answer, rounded_up
 from synth_actors.policy.rules.refused import Remedy, fewer_or_elsewhere, slower
 from synth_actors.policy.rules.thresholds import Thresholds, severity_of
 from synth_actors.snapshot import SUCCEEDED, EndpointSnapshot, Snapshot
@@ -193,10 +193,18 @@ def _in_words(text: str) -> Callable[[Snapshot, EndpointSnapshot], Remedy]:
     """A remedy that no setting is."""
 
     def remedy(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
-        failed, sent = _failed(endpoint), endpoint.attempts
-        return text.format(name=endpoint.name, failed=failed, attempts=sent, another=another(snapshot, endpoint)), ()
+        return text.format(name=endpoint.name, another=another(snapshot, endpoint)), ()
 
     return remedy
+
+
+def _one_that_fails_less(snapshot: Snapshot, endpoint: EndpointSnapshot) -> Remedy:
+    """Where all fail alike, all are named: it is one cause, whichever of them is asked for."""
+    advice = another(snapshot, endpoint)
+    named = [endpoint]
+    if advice == ALL_FAIL:
+        named = [each for each in snapshot.router.endpoints.values() if _failed(each)]
+    return f"{advice}: {', '.join(f'{e.name!r} fails {_failed(e)} of {e.attempts} calls' for e in named)}", ()
 
 
 REMEDIES: Mapping[str, Callable[[Snapshot, EndpointSnapshot], Remedy]] = MappingProxyType(
@@ -205,7 +213,7 @@ REMEDIES: Mapping[str, Callable[[Snapshot, EndpointSnapshot], Remedy]] = Mapping
         "overloaded": fewer_or_elsewhere,
         "unreachable": _in_words("check base_url and the network of endpoint {name!r}, and {another}"),
         "schema_refused": _in_words("endpoint {name!r} takes no schema: it is asked for in the prompt from now on"),
-        "failed": _in_words("{another}: {name!r} fails {failed} of {attempts} calls"),
+        "failed": _one_that_fails_less,
         "timed_out": _more_patience,
         "too_large": _in_words("raise max_response_bytes or lower max_tokens: answers of {name!r} are longer"),
         "output_invalid": _valid_output,

@@ -11,6 +11,8 @@ from synth_actors.snapshot import EndpointSnapshot, Snapshot
 LOCAL_MODEL = "local"
 """Computes inside this process: its answers wait for the processor, whatever the settings."""
 
+ALL_FAIL = "list another endpoint that fails less"
+"""What to do where every endpoint fails about as much."""
 ANSWERED = ("output_invalid", "too_large")
 """Faults of calls that brought an answer."""
 SIMULATED_RATIO = 1.5
@@ -63,7 +65,7 @@ def another(snapshot: Snapshot, endpoint: EndpointSnapshot) -> str:
     best = min(others, key=failed_share)
     if best.attempts and failed_share(best) <= failed_share(endpoint) / 2:
         return f"list {best.name!r} before {endpoint.name!r}"
-    return "list another endpoint that fails less" if best.attempts else f"see that {best.name!r} may take its requests"
+    return ALL_FAIL if best.attempts else f"see that {best.name!r} may take its requests"
 
 
 def failed_share(endpoint: EndpointSnapshot) -> float:
