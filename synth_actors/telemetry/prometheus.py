@@ -7,7 +7,7 @@ thread may look at the engine, so a snapshot is taken there, and made into text 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,9 @@ PATIENCE_S = 5.0
 """How long a scrape waits for trio's thread; Prometheus itself gives up after 10 s by default."""
 PAUSE_S = 0.0002
 PAUSE_EVERY = 50
-"""So many samples are made into text, about 0.3 ms, before trio's thread gets Python's lock if it waits for it.
+SERIES_BETWEEN = 5
+"""So many samples are made into text, or series into samples, about 0.3 ms, before trio's thread gets Python's lock if
+it waits for it.
 
 Without a pause it would get it after 5 ms (`sys.getswitchinterval`), and again and again in one scrape.
 """
@@ -71,7 +73,7 @@ class EngineCollector:
         snapshot = self._snapshot() if is_trio_thread else self._snapshot_from_outside()
         if snapshot is None:
             return
-        for family in families(snapshot):
+        for family in families(snapshot, pause=_no_pause if is_trio_thread else _pause):
             if not is_trio_thread:
                 family.samples = _Paced(family.samples)
             yield family
@@ -111,13 +113,21 @@ class EngineCollector:
         return f"<EngineCollector of {'an engine that is gone' if engine is None else repr(engine)}>"
 
 
+def _pause() -> None:
+    time.sleep(PAUSE_S)
+
+
+def _no_pause() -> None:
+    """Whoever waits for the lock is not helped by who holds the loop."""
+
+
 class _Paced(list[Any]):
     """Samples; who makes text of them pauses from time to time."""
 
     def __iter__(self) -> Iterator[Any]:
         for place, sample in enumerate(super().__iter__()):
             if place % PAUSE_EVERY == 0:
-                time.sleep(PAUSE_S)
+                _pause()
             yield sample
 
 
@@ -141,10 +151,13 @@ def collector(engine: Engine) -> EngineCollector:
     return EngineCollector(engine, trio.lowlevel.current_trio_token())
 
 
-def families(snapshot: Snapshot) -> Iterator[Family]:
-    """The metrics of `METRICS`, as `prometheus_client` has them; also those that have no sample."""
+def families(snapshot: Snapshot, *, pause: Callable[[], None] = _no_pause) -> Iterator[Family]:
+    """The metrics of `METRICS`, as `prometheus_client` has them; also those that have no sample.
+
+    `pause` is called from time to time while a family of many series is made.
+    """
     for metric in METRICS:
-        yield _histogram(metric, snapshot) if metric.kind == "histogram" else _plain(metric, snapshot)
+        yield _histogram(metric, snapshot, pause) if metric.kind == "histogram" else _plain(metric, snapshot)
 
 
 def _plain(metric: Metric, snapshot: Snapshot) -> Family:
@@ -157,12 +170,15 @@ def _plain(metric: Metric, snapshot: Snapshot) -> Family:
     return family
 
 
-def _histogram(metric: Metric, snapshot: Snapshot) -> Family:
+def _histogram(metric: Metric, snapshot: Snapshot, pause: Callable[[], None]) -> Family:
     from prometheus_client.metrics_core import HistogramMetricFamily
 
     family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels, unit=metric.unit)
-    for series in snapshot.series:
-        if series.name == metric.series and series.histogram is not None:
+    chosen = [series for series in snapshot.series if series.name == metric.series]
+    for place, series in enumerate(chosen):
+        if place % SERIES_BETWEEN == 0:
+            pause()
+        if series.histogram is not None:
             family.add_metric(_labels(metric, series, snapshot), *_buckets(series.histogram))
     return family
 
