@@ -16,14 +16,17 @@ MOST_PIECES = 10_000
 
 _CLOSES = r"""(?=\s*(?:[,:}\]\#]|/[/*]|\Z)|[^\S\n]*\n\s*["']|\s+["'][^"'\\\n]{1,60}["']\s*:)"""
 TOKEN = re.compile(
-    rf"""(?P<nothing>\s+|//[^\n]*|\#[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/)?)
-    |(?P<string>"(?:[^"\\]|\\.|"(?!{_CLOSES}))*+"|'(?:[^'\\]|\\.|'(?!{_CLOSES}))*+')
+    rf"""(?P<nothing>\s+|//[^\n]*|\#[^\n]*|/\*(?:[^*]|\*(?!/))*(?:\*/)?)
+    |(?P<string>"(?:[^"\\]|\\.|"(?!{_CLOSES}))*"(?={_CLOSES})|'(?:[^'\\]|\\.|'(?!{_CLOSES}))*'(?={_CLOSES}))
     |(?P<unclosed>["'])
     |(?P<mark>[][{{}},:])
     |(?P<word>[^\s"{{}}\[\],:]+)""",
     re.DOTALL | re.VERBOSE,
 )
-"""A quote ends its string only where JSON could go on: `"He said "no" and left"` is one string."""
+"""A quote ends its string only where JSON could go on: `"He said "no" and left"` is one string.
+
+No possessive repetition: before Python 3.11.5 one with a look ahead in it matches nothing.
+"""
 
 BRACKETS = ("{", "[")
 _QUOTES = ('"', "'")
