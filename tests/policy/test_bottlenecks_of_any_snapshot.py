@@ -238,7 +238,13 @@ def test_whatever_thresholds_are_accepted_the_findings_make_sense(snapshot: Snap
 
 @given(thresholds())
 def test_where_nothing_has_happened_no_threshold_finds_anything(limits: Thresholds) -> None:
-    assert analyze(EMPTY, limits).bottlenecks == ()
+    nothing = replace(EMPTY, memory=replace(EMPTY.memory, rss_bytes=0))  # else a low `memory_share` is right to find it
+    assert analyze(nothing, limits).bottlenecks == ()
+
+
+def test_an_empty_cache_fills_no_memory_whatever_share_of_it_is_said_to_be_large() -> None:
+    limits = Thresholds(cache_share=0.0, memory_share=(0.125, 0.5, 0.75, 1.0), memory_aim=0.0625)
+    assert [finding.rule for finding in analyze(EMPTY, limits).bottlenecks] == ["memory_is_tight"]
 
 
 FIGURES = {

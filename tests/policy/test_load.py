@@ -18,9 +18,7 @@ def test_levels_are_summed_over_the_time_for_which_they_held() -> None:
     assert seen(load) == (0.0, 0.0, 0.0, 0.0)
     load.change(15.0, in_flight=2, waiting=4, delayed=0, places=2, closed=False)
     assert seen(load) == (6.0, 0.0, 0.0, 0.0)
-    load.change(
-        16.0, in_flight=1, waiting=3, delayed=0, places=2, closed=False
-    )  # a place is free
+    load.change(16.0, in_flight=1, waiting=3, delayed=0, places=2, closed=False)  # a place is free
     assert seen(load) == (8.0, 4.0, 1.0, 4.0)
     load.change(20.0, in_flight=0, waiting=0, delayed=0, places=2, closed=False)
     assert seen(load) == (12.0, 16.0, 1.0, 4.0)

@@ -193,7 +193,8 @@ def _resident_per_byte(snapshot: Snapshot, limits: Thresholds) -> float:
 
 def _cache_is_large(snapshot: Snapshot, limits: Thresholds) -> bool:
     allocated = max(1, snapshot.memory.rss_bytes - snapshot.memory.rss_at_open_bytes)
-    return snapshot.cache.accounted_bytes * _resident_per_byte(snapshot, limits) >= limits.cache_share * allocated
+    resident = snapshot.cache.accounted_bytes * _resident_per_byte(snapshot, limits)
+    return resident > 0 and resident >= limits.cache_share * allocated
 
 
 def _resident(snapshot: Snapshot) -> str:

@@ -245,7 +245,8 @@ def _places_of_endpoints(snapshot: Snapshot) -> int | None:
 
 def _places_wanted(snapshot: Snapshot, now: int, limits: Thresholds) -> int:
     """How many places would leave nobody waiting: as many as are inside, but no more than a limit per minute feeds."""
-    wanted = ceil(round(max(inside(snapshot, now), now + 1), 6))  # a millionth of a place is an error of floating point
+    needed = min(max(inside(snapshot, now), now + 1), HIGHEST_CONCURRENCY)
+    wanted = ceil(round(needed, 6))  # a millionth of a place is an error of floating point
     through, held_s = ceiling_per_s(snapshot.router.endpoints.values()), place_s(snapshot)
     if through * held_s < wanted:
         wanted = max(now + 1, ceil(through * held_s))

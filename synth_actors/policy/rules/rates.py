@@ -259,7 +259,7 @@ def _reserved_dollars(snapshot: Snapshot, limits: Thresholds) -> Finding | None:
 
 def _oversized(endpoint: EndpointSnapshot, limits: Thresholds) -> tuple[str, Setting, EndpointSnapshot] | None:
     """How severe it is, the setting, and the endpoint as it would be with it; None when it is not."""
-    if endpoint.successes < limits.fewest_requests or not endpoint.longest_output_tokens:
+    if endpoint.successes < max(1, limits.fewest_requests) or not endpoint.longest_output_tokens:
         return None
     asked = round(endpoint.max_tokens_asked / endpoint.successes)
     severity = severity_of(asked / endpoint.longest_output_tokens, limits.max_tokens_ratio)
