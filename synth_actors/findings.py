@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from types import MappingProxyType
 
 SettingValue = float | str | bool | None | Mapping[str, str | None]
@@ -66,7 +67,7 @@ class Prediction:
     @property
     def is_better(self) -> bool:
         """Whether `then` is better than `now`, as far as both are shown."""
-        if _figure(self.now, self.unit) == _figure(self.then, self.unit):
+        if not isfinite(self.then) or _figure(self.now, self.unit) == _figure(self.then, self.unit):
             return False
         return self.then > self.now if self.metric in MORE_IS_BETTER else self.then < self.now
 

@@ -44,8 +44,8 @@ class ScriptedProvider:
 
     `script` is either a function from the call to its `Step`, or an iterable of steps, taken call by call; after the
     last one every call is answered with "ok".  `calls` are the calls in order, `active` how many run now, `peak` how
-    many ran at once at most, `cancelled` how many were cancelled.  Every call is kept: in a run of many thousands, clear
-    `calls` now and then.
+    many ran at once at most, `cancelled` how many were cancelled.  Every call is kept: in a run of many thousands,
+    clear `calls` now and then.
     """
 
     def __init__(
