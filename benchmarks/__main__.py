@@ -7,34 +7,106 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from inspect import getdoc
+from pathlib import Path
 from time import perf_counter
 
+from pydantic import ValidationError
+
 from benchmarks.arguments import Arguments, parse
-from benchmarks.case import Load
+from benchmarks.case import Budget, Load
 from benchmarks.machine import load_average, this_machine
 from benchmarks.markdown import to_markdown
-from benchmarks.result import Report, to_json
+from benchmarks.progress import Progress
+from benchmarks.result import Report, from_json, to_json
 from benchmarks.runner import run
-from benchmarks.suites import SUITES
+from benchmarks.suites import SIX, SUITES
+from synth_actors.errors import ConfigError
 
 
-def main(argv: Sequence[str]) -> None:
-    """Run what `argv` asks for."""
+def main(argv: Sequence[str]) -> int:
+    """Do what `argv` asks for; the exit status.
+
+    Raises:
+        ConfigError: a file or an endpoint that was given cannot be used.
+    """
     arguments = parse(argv)
-    report = make_report(arguments, Load(concurrency=arguments.concurrency), shlex.join(argv))
+    if arguments.analyze is not None:
+        from benchmarks.analysis import analysis_of
+
+        print(analysis_of(read_report(arguments.analyze)), end="")
+        return 0
+    if arguments.compare:
+        from benchmarks.comparison import comparison_of
+
+        print(comparison_of([(str(path), read_report(path)) for path in arguments.compare]), end="")
+        return 0
+    return _measure(arguments, shlex.join(argv))
+
+
+def _measure(arguments: Arguments, given: str) -> int:
+    if arguments.memory_cap_bytes is not None:
+        from benchmarks.memory_cap import cap_memory
+
+        cap_memory(arguments.memory_cap_bytes)
+    thresholds = None
+    suites = arguments.suites or SIX
+    if arguments.check is not None:
+        from benchmarks.thresholds import read_thresholds
+
+        thresholds = read_thresholds(arguments.check, arguments.check_profile)
+        suites = arguments.suites or thresholds.suites
+    load = _load(arguments)
+    report = make_report(arguments, load, given, suites)
+    _write(report, arguments.output)
+    _once_more(arguments, load, suites)
+    if thresholds is None:
+        return 0
+    verdict = thresholds.judge(report)
+    print(verdict.text(), end="", file=sys.stderr)
+    return 0 if verdict.passed else 1
+
+
+def _load(arguments: Arguments) -> Load:
+    if arguments.endpoint is not None:
+        from benchmarks.endpoint import check_endpoint
+
+        check_endpoint(arguments.endpoint, arguments.budget_usd)
+    budget = None if arguments.budget_usd is None else Budget(arguments.budget_usd)
+    return Load(concurrency=arguments.concurrency, endpoint=arguments.endpoint, budget=budget)
+
+
+def _write(report: Report, output: Path | None) -> None:
     page = to_markdown(report)
-    if arguments.output is not None:
-        text = page if arguments.output.suffix == ".md" else to_json(report)
-        arguments.output.write_text(text, encoding="utf-8")
-    print(page, end="")
+    if output is not None:
+        if output.suffix == ".html":
+            from benchmarks.html import to_html
+
+            text = to_html(report)
+        else:
+            text = page if output.suffix == ".md" else to_json(report)
+        output.write_text(text, encoding="utf-8")
+    print(page, end="", flush=True)
 
 
-def make_report(arguments: Arguments, load: Load, given: str) -> Report:
+def _once_more(arguments: Arguments, load: Load, suites: Sequence[str]) -> None:
+    """What watches closely makes slow: it gets a repeat of its own, whose figures count nowhere."""
+    if arguments.profile is None and arguments.trace is None:
+        return
+    from benchmarks.watched import run_watched
+
+    with closing(Progress(1, 0)) as progress:
+        for line in run_watched(arguments, load, suites, progress.show):
+            print(line, file=sys.stderr)
+
+
+def make_report(arguments: Arguments, load: Load, given: str, suites: Sequence[str] | None = None) -> Report:
     """Run the suites and put down the circumstances; `given` is the command line behind `python -m benchmarks`."""
     started_at, began, load_before = datetime.now(UTC), perf_counter(), load_average()
-    with closing(_Progress(arguments)) as progress:
-        rows = run(
-            {name: SUITES[name](arguments.concurrency) for name in arguments.suites},
+    suites = suites or arguments.suites or SIX
+    with closing(Progress(arguments.iterations, arguments.warmup)) as progress:
+        found = run(
+            {name: SUITES[name](arguments.concurrency) for name in suites},
             load,
             iterations=arguments.iterations,
             warmup=arguments.warmup,
@@ -50,38 +122,36 @@ def make_report(arguments: Arguments, load: Load, given: str) -> Report:
         load_before=load_before,
         load_after=load_average(),
         machine=this_machine(),
-        rows=rows,
+        endpoint=arguments.endpoint,
+        about={name: getdoc(SUITES[name]) or "" for name in suites},
+        rows=found.rows,
+        missing=found.missing,
+        recordings=found.recordings,
     )
 
 
-class _Progress:
-    """A line on stderr: rewritten on a terminal, elsewhere one for each repeat."""
+def read_report(path: Path) -> Report:
+    """The report in the file.
 
-    def __init__(self, arguments: Arguments) -> None:
-        self._iterations = arguments.iterations
-        self._warmup = arguments.warmup
-        self._last: int | None = None
-
-    def show(self, repeat: int, case: str) -> None:
-        which = (
-            f"repeat {repeat + 1}/{self._iterations}"
-            if repeat >= 0
-            else f"warm-up {repeat + self._warmup + 1}/{self._warmup}"
-        )
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{which}: {case}", end="", file=sys.stderr, flush=True)
-        elif repeat != self._last:
-            print(which, file=sys.stderr, flush=True)
-        self._last = repeat
-
-    def close(self) -> None:
-        """Leave the line to whoever writes next."""
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    Raises:
+        ConfigError: it is none, or one of another format.
+    """
+    try:
+        return from_json(path.read_bytes())
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(
+            f"{path}: is no report of this version ({where}: {first['msg']}); "
+            "make one with python -m benchmarks --output report.json"
+        ) from None
 
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1:])
+        sys.exit(main(sys.argv[1:]))
+    except (ConfigError, OSError) as exc:
+        print(f"benchmarks: {' '.join(str(exc).split())}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

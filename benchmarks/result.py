@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from pydantic import TypeAdapter
 
 from benchmarks.case import Case, Measured
 from benchmarks.machine import Machine
+from synth_actors.telemetry.recording import Recording
+
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,16 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """What was promised, and by how many times the value is better than the figure `than`; None: one of them was 0."""
+
+    text: str
+    than: str
+    better: str
+    multiple: Spread | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One case.  `ratio` is the value over the bare loop's of the same repeat; None where there is no bare loop.
 
@@ -48,13 +61,40 @@ class Row:
     beside: dict[str, Spread]
     ideal: float | None
     aim: Judged | None
+    claim: Claimed | None = None
+
+    @property
+    def key(self) -> str:
+        """By what thresholds and comparisons know it: `suite: name`."""
+        return f"{self.suite}: {self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """A case that was not measured, and why."""
+
+    suite: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What an engine did in the last repeat of a suite."""
+
+    suite: str
+    recording: Recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything about one run of the benchmarks.  `format` counts changes of this document."""
+    """Everything about one run of the benchmarks.  `format` counts changes of this document.
 
-    format: int = 2
+    `about` says by suite what is measured and how to read it; `endpoint` is the one that was asked instead of the local
+    server.
+    """
+
+    format: int = FORMAT
     started_at: str  # ISO 8601, UTC
     duration_s: float
     command: str
@@ -64,7 +104,11 @@ class Report:
     load_before: float | None
     load_after: float | None
     machine: Machine
+    endpoint: str | None = None
+    about: dict[str, str] = field(default_factory=dict)
     rows: tuple[Row, ...]
+    missing: tuple[Missing, ...] = ()
+    recordings: tuple[Recorded, ...] = ()
 
 
 _AS_JSON = TypeAdapter(Report)
@@ -94,6 +138,7 @@ def row_of(suite: str, case: Case, repeats: Sequence[Measured]) -> Row:
         beside={name: spread([one.beside[name] for one in repeats]) for name in repeats[0].beside},
         ideal=repeats[0].ideal,
         aim=_judged(case, repeats),
+        claim=_claimed(case, repeats),
     )
 
 
@@ -107,3 +152,12 @@ def _judged(case: Case, repeats: Sequence[Measured]) -> Judged | None:
         return None
     figure = spread([aim.figure(one) for one in repeats])
     return Judged(limit=aim.limit, of=aim.of, at=aim.at, figure=figure, met=aim.is_met(figure.median))
+
+
+def _claimed(case: Case, repeats: Sequence[Measured]) -> Claimed | None:
+    if (claim := case.claim) is None:
+        return None
+    multiples = [multiple for one in repeats if (multiple := claim.multiple(one)) is not None]
+    return Claimed(
+        text=claim.text, than=claim.than, better=claim.better, multiple=spread(multiples) if multiples else None
+    )

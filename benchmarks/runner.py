@@ -7,25 +7,57 @@ than every repeat of one, and the median stands.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
-from benchmarks.case import Case, Load, Measured
-from benchmarks.result import Row, row_of
+from benchmarks.case import Case, Load, Measured, NotMeasured
+from benchmarks.result import Missing, Recorded, Row, row_of
 
 Progress = Callable[[int, str], None]
 """Takes the number of the repeat (below 0: a warm-up) and the name of the case about to be measured."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What came of all cases: a row for each that was measured in every repeat, and why the others were not."""
+
+    rows: tuple[Row, ...]
+    missing: tuple[Missing, ...]
+    recordings: tuple[Recorded, ...]
+
+
+@dataclass(slots=True)
+class _Repeats:
+    suite: str
+    case: Case
+    measured: list[Measured] = field(default_factory=list)
+    reason: str | None = None
+
+    def measure(self, load: Load) -> None:
+        try:
+            measured = self.case.measure(load)
+        except NotMeasured as exc:
+            self.reason = str(exc)
+        else:
+            if load.repeat >= 0:
+                self.measured.append(measured)
+
+
 def run(
     suites: Mapping[str, tuple[Case, ...]], load: Load, *, iterations: int, warmup: int, progress: Progress
-) -> tuple[Row, ...]:
+) -> Found:
     """Measure every case `iterations` times, after `warmup` times that do not count."""
-    cases = [(suite, case) for suite, listed in suites.items() for case in listed]
-    found: list[list[Measured]] = [[] for _ in cases]
+    cases = [_Repeats(suite, case) for suite, listed in suites.items() for case in listed]
     for repeat in range(-warmup, iterations):
-        for (_, case), repeats in zip(cases, found, strict=True):
-            progress(repeat, case.name)
-            measured = case.measure(replace(load, repeat=repeat))
-            if repeat >= 0:
-                repeats.append(measured)
-    return tuple(row_of(suite, case, repeats) for (suite, case), repeats in zip(cases, found, strict=True))
+        for each in cases:
+            if each.reason is None and (repeat >= 0 or each.case.is_warmed_up):
+                progress(repeat, each.case.name)
+                each.measure(replace(load, repeat=repeat))
+    return Found(
+        rows=tuple(row_of(each.suite, each.case, each.measured) for each in cases if each.reason is None),
+        missing=tuple(Missing(suite=m.suite, name=m.case.name, reason=m.reason) for m in cases if m.reason is not None),
+        recordings=tuple(
+            Recorded(suite=each.suite, recording=recording)
+            for each in cases
+            if each.measured and (recording := each.measured[-1].recording) is not None
+        ),
+    )

@@ -21,8 +21,25 @@ WRONG = [
     (["--iterations", "many"], "--iterations: 'many' is not valid: give a whole number from 1 to 1000"),
     (["--warmup", "1.5"], "--warmup: '1.5' is not valid: give a whole number from 0 to 1000"),
     (["--concurrency", "100000"], "--concurrency: '100000' is not valid: give a whole number from 1 to 1000"),
-    (["--output", "report.html"], "--output: 'report.html': .html comes in a later version; use .md or .json"),
-    (["--output", "report.txt"], "--output: 'report.txt': unknown format '.txt'; use .md or .json"),
+    (["--output", "report.txt"], "--output: 'report.txt': unknown format '.txt'; use .md, .json or .html"),
+    (["--budget-usd", "-1"], "--budget-usd: '-1' is not valid: give dollars above 0, such as 0.50"),
+    (["--budget-usd", "nan"], "--budget-usd: 'nan' is not valid: give dollars above 0, such as 0.50"),
+    (
+        ["--memory-cap", "much"],
+        "--memory-cap: 'much' is no size: give a number of bytes, or one with K, M or G behind it, such as 512M",
+    ),
+    (["--memory-cap", "1K"], "--memory-cap: '1K' is too little to start Python in: give 64M or more"),
+    (["--analyze", "nowhere.json"], "--analyze: 'nowhere.json': there is no such file"),
+    (["--compare", "README.md"], "--compare README.md: give two reports or more, oldest first"),
+    (["--check-profile", "guide"], "--check-profile guide: needs --check FILE, whose profile it is"),
+    (
+        ["--analyze", "README.md", "--suite", "cache"],
+        "--analyze reads reports and runs nothing: leave out --suite",
+    ),
+    (
+        ["--analyze", "README.md", "--compare", "README.md", "README.md"],
+        "--analyze and --compare are two questions: ask one at a time",
+    ),
     (
         ["--output", "nowhere/report.md"],
         "--output: 'nowhere/report.md': not a file in a folder that exists; make the folder first",
@@ -30,6 +47,11 @@ WRONG = [
     (["--iter", "5"], "unrecognized arguments: --iter 5"),
     (["throughput"], "unrecognized arguments: throughput"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize(("argv", "line"), WRONG, ids=lambda value: value[-1] if isinstance(value, list) else "")
@@ -43,8 +65,13 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(
     assert (shown.out, shown.err) == ("", f"benchmarks: {line}\n")
 
 
-def test_without_arguments_every_suite_runs() -> None:
-    assert parse([]) == Arguments(suites=tuple(SUITES), iterations=5, concurrency=100, warmup=1, output=None)
+def test_without_arguments_there_is_a_usual_run() -> None:
+    assert parse([]) == Arguments(suites=(), iterations=3, concurrency=100, warmup=1, output=None)
+
+
+@pytest.mark.parametrize(("text", "size"), [("512M", 2**29), ("1g", 2**30), ("70000000", 70_000_000), ("2GiB", 2**31)])
+def test_sizes_are_understood(text: str, size: int) -> None:
+    assert parse(["--memory-cap", text]).memory_cap_bytes == size
 
 
 def test_a_suite_named_twice_runs_once() -> None:

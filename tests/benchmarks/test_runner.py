@@ -28,10 +28,10 @@ def test_all_cases_of_a_repeat_come_before_the_next_repeat_and_warm_ups_do_not_c
 
     shown: list[tuple[int, str]] = []
     suites = {"one": (case("a"),), "two": (case("b"),)}
-    rows = run(suites, TINY, iterations=3, warmup=2, progress=lambda repeat, name: shown.append((repeat, name)))
+    found = run(suites, TINY, iterations=3, warmup=2, progress=lambda repeat, name: shown.append((repeat, name)))
     assert done == [(name, repeat) for repeat in (-2, -1, 0, 1, 2) for name in ("a", "b")]
     assert shown == [(repeat, name) for name, repeat in done]
-    assert [(row.suite, row.name, row.value.min, row.value.median, row.value.max) for row in rows] == [
+    assert [(row.suite, row.name, row.value.min, row.value.median, row.value.max) for row in found.rows] == [
         ("one", "a", 0.0, 1.0, 2.0),
         ("two", "b", 0.0, 1.0, 2.0),
     ]

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.__main__ import make_report
 from benchmarks.arguments import parse
 from benchmarks.case import Load
+from benchmarks.server import PROGRAM, figures, serving
 from benchmarks.suites import SUITES
-from benchmarks.suites.upstreams.server import PROGRAM, figures, serving
 
 TINY = Load(concurrency=1, operations=10)
 

@@ -6,9 +6,13 @@ with the process that started it.  At most `--allow` calls are in flight, each f
 429 at once.  A streamed answer has `--chunks` pieces of text, `--gap` seconds apart (0: all in one write).  With
 `--hold N` nobody is answered before N calls are in flight.
 
+`--spread S` draws the latencies log-normally around `--latency`; `--per-token T` adds T seconds for each token that the
+request allows (`max_tokens`).  The share `--fail` of the calls gets a 500, the share `--reject` a 429, both at once.
+All is drawn from `--seed`.
+
 It is cheap: about a tenth of the CPU of a client on an SDK, so that it is no limit of those who measure with it.
 
-`GET /figures` says what it did: calls accepted, rejected, left by their client, in flight now and at the most;
+`GET /figures` says what it did: calls accepted, rejected, failed, left by their client, in flight now and at the most;
 connections made, its own included.
 """
 
@@ -18,14 +22,17 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from random import Random
 
 BACKLOG = 4096
 PIECE = "otter "
 LOOKS_FOR_PARENT_S = 0.5
+MAX_TOKENS = re.compile(rb'"max(?:_completion)?_tokens": ?(\d+)')
 
 
 @dataclass(slots=True)
@@ -34,6 +41,7 @@ class Figures:
 
     accepted: int = 0
     rejected: int = 0
+    failed: int = 0
     left: int = 0
     connections: int = 0
     in_flight: int = 0
@@ -50,18 +58,35 @@ class Server:
         self.whole = {chat: answer(200, whole_answer(chat, rules.chunks)) for chat in (False, True)}
         self.streamed = {chat: [chunk(event) for event in events(chat, rules.chunks)] for chat in (False, True)}
         self.held: list[Callable[[], None]] = []
+        self.random = Random(rules.seed)
+        self.failure = answer(500, {"error": {"type": "api_error", "message": "the dice said so", "code": "api_error"}})
         self.rejection = answer(429, {"error": rejection()}, f"retry-after: {rules.retry_after:g}\r\n")
 
     def admit(self) -> bool:
         """Whether one more may be in flight; counted either way."""
         figures = self.figures
-        if figures.in_flight >= self.rules.allow:
+        if figures.in_flight >= self.rules.allow or self.random.random() < self.rules.reject:
             figures.rejected += 1
             return False
         figures.accepted += 1
         figures.in_flight += 1
         figures.most_in_flight = max(figures.most_in_flight, figures.in_flight)
         return True
+
+    def fails(self) -> bool:
+        """Whether one goes wrong; counted."""
+        failed: bool = self.random.random() < self.rules.fail
+        self.figures.failed += failed
+        return failed
+
+    def latency_s(self, body: bytes) -> float:
+        """How long one takes."""
+        latency_s: float = self.rules.latency
+        if self.rules.spread:
+            latency_s *= self.random.lognormvariate(0.0, self.rules.spread)
+        if self.rules.per_token and (found := MAX_TOKENS.search(body)):
+            latency_s += self.rules.per_token * int(found[1])
+        return latency_s
 
     def hold(self, reply: Callable[[], None]) -> None:
         """Reply when enough calls are here, and from then on at once."""
@@ -99,6 +124,8 @@ class Connection(asyncio.Protocol):
     def take(self, head: bytes, body: bytes) -> None:
         if head.startswith(b"GET /figures"):
             self.transport.write(answer(200, asdict(self.server.figures)))
+        elif self.server.fails():
+            self.transport.write(self.server.failure)
         elif not self.server.admit():
             self.transport.write(self.server.rejection)
         else:
@@ -106,7 +133,7 @@ class Connection(asyncio.Protocol):
             streamed = b'"stream":true' in body or b'"stream": true' in body
             self.busy = True
             reply = partial(self.reply, chat=chat, streamed=streamed)
-            self.server.hold(partial(self.later, self.server.rules.latency, reply))
+            self.server.hold(partial(self.later, self.server.latency_s(body), reply))
 
     def later(self, delay_s: float, what: Callable[[], None]) -> None:
         if self.busy:  # it may have left while it was held
@@ -231,6 +258,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--chunks", type=int, default=1)
     parser.add_argument("--gap", type=float, default=0.0)
     parser.add_argument("--hold", type=int, default=0)
+    parser.add_argument("--spread", type=float, default=0.0)
+    parser.add_argument("--per-token", type=float, default=0.0)
+    parser.add_argument("--fail", type=float, default=0.0)
+    parser.add_argument("--reject", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parent", type=int, default=os.getppid())  # may have ended already when this is read
     parser.add_argument("--backlog", type=int, default=BACKLOG)
     return parser.parse_args(argv)

@@ -13,8 +13,8 @@ from functools import lru_cache, partial
 import trio
 
 from benchmarks.case import Load, Measured
+from benchmarks.server import PATHS, serving
 from benchmarks.suites.upstreams.sdks import MAX_TOKENS, MODEL, sdk_for
-from benchmarks.suites.upstreams.server import PATHS, serving
 from benchmarks.timing import Pair, Spent, side_by_side, timed
 from synth_actors import Engine, EngineConfig, SynthActorsError, open_engine
 

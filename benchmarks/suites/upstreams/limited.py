@@ -13,8 +13,8 @@ import trio
 
 from benchmarks.case import Load, Measured
 from benchmarks.ideal import makespan
+from benchmarks.server import PATHS, figures, serving
 from benchmarks.suites.upstreams.sdks import MAX_TOKENS, MODEL
-from benchmarks.suites.upstreams.server import PATHS, figures, serving
 from benchmarks.timing import timed
 from synth_actors import Endpoint, EngineConfig, open_engine
 

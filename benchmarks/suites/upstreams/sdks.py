@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from benchmarks.suites.upstreams.server import PATHS
+from benchmarks.server import PATHS
 
 MODEL = "otter"
 MAX_TOKENS = 100

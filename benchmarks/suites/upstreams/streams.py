@@ -13,8 +13,8 @@ from typing import Final
 import trio
 
 from benchmarks.case import Load, Measured
+from benchmarks.server import PATHS, serving
 from benchmarks.suites.upstreams.sdks import MAX_TOKENS, MODEL, sdk_for
-from benchmarks.suites.upstreams.server import PATHS, serving
 from benchmarks.timing import Spent, timed
 from synth_actors import Endpoint, Request, open_engine
 from synth_actors.providers.base import Call, Provider
