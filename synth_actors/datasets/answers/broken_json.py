@@ -24,6 +24,9 @@ _NO_WORD = frozenset('"{}[],:')
 _PYTHON = {"None": "null", "True": "true", "False": "false"}
 _BARE_KEY = re.compile(r"[\w$]+")
 _ENDING_ZEROS = re.compile(r"(?<=\d)\.0+(?!\d)|(?<=\.\d)0+(?!\d)")
+MOST_UNCLOSED = 32
+"""Quotes that no other one ends: with more of them nobody knows what is meant, and each is sought to the end."""
+
 _SAYS_NOTHING = re.compile(r"[\W_]+")
 
 
@@ -47,7 +50,8 @@ def tolerant_json(text: str, *, repair: bool) -> dict[str, Any] | list[Any] | No
 
     With `repair` more of it is certain; that is slow.
     """
-    parts = _parts(text)
+    if (parts := _parts(text)) is None:
+        return None
     plain = " ".join(parts)
     try:
         value = strict_json(plain)
@@ -66,9 +70,10 @@ def _repaired(plain: str) -> Any:
         return None
 
 
-def _parts(text: str) -> list[str]:
-    """The strings, words and marks of a text in the notation of JSON, as far as that goes."""
+def _parts(text: str) -> list[str] | None:
+    """The strings, words and marks of a text in the notation of JSON, as far as that goes; None: `MOST_UNCLOSED`."""
     parts: list[str] = []
+    unclosed = 0
     for token in TOKEN.finditer(text):
         piece = token[0]
         match token.lastgroup:
@@ -79,6 +84,9 @@ def _parts(text: str) -> list[str]:
             case "mark":
                 _put_mark(piece, parts)
             case "unclosed":
+                unclosed += 1
+                if unclosed > MOST_UNCLOSED:
+                    return None
                 parts.append(piece)
     return parts
 
