@@ -23,6 +23,8 @@ from benchmarks.runner import run
 from benchmarks.suites import SIX, SUITES
 from synth_actors.errors import ConfigError
 
+INTERRUPTED = 130
+
 
 def main(argv: Sequence[str]) -> int:
     """Do what `argv` asks for; the exit status.
@@ -59,6 +61,8 @@ def _measure(arguments: Arguments, given: str) -> int:
     load = _load(arguments)
     report = make_report(arguments, load, given, suites)
     _write(report, arguments.output)
+    if report.is_interrupted:
+        return INTERRUPTED
     _once_more(arguments, load, suites)
     if thresholds is None:
         return 0
@@ -123,6 +127,8 @@ def make_report(arguments: Arguments, load: Load, given: str, suites: Sequence[s
         load_after=load_average(),
         machine=this_machine(),
         endpoint=arguments.endpoint,
+        memory_cap_bytes=arguments.memory_cap_bytes,
+        is_interrupted=found.is_interrupted,
         about={name: getdoc(SUITES[name]) or "" for name in suites},
         rows=found.rows,
         missing=found.missing,
@@ -154,4 +160,4 @@ if __name__ == "__main__":
         print(f"benchmarks: {' '.join(str(exc).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)

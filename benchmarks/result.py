@@ -91,7 +91,8 @@ class Report:
     """Everything about one run of the benchmarks.  `format` counts changes of this document.
 
     `about` says by suite what is measured and how to read it; `endpoint` is the one that was asked instead of the local
-    server.
+    server; `memory_cap_bytes` is what the process was allowed of address space.  When `is_interrupted`, some rows are
+    of fewer repeats than `iterations`, or not there.
     """
 
     format: int = FORMAT
@@ -105,6 +106,8 @@ class Report:
     load_after: float | None
     machine: Machine
     endpoint: str | None = None
+    memory_cap_bytes: int | None = None
+    is_interrupted: bool = False
     about: dict[str, str] = field(default_factory=dict)
     rows: tuple[Row, ...]
     missing: tuple[Missing, ...] = ()

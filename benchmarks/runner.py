@@ -18,11 +18,15 @@ Progress = Callable[[int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What came of all cases: a row for each that was measured in every repeat, and why the others were not."""
+    """What came of all cases: a row for each that was measured, and why the others were not.
+
+    When it was interrupted, some were measured less often than asked for, or not at all.
+    """
 
     rows: tuple[Row, ...]
     missing: tuple[Missing, ...]
     recordings: tuple[Recorded, ...]
+    is_interrupted: bool
 
 
 @dataclass(slots=True)
@@ -45,16 +49,27 @@ class _Repeats:
 def run(
     suites: Mapping[str, tuple[Case, ...]], load: Load, *, iterations: int, warmup: int, progress: Progress
 ) -> Found:
-    """Measure every case `iterations` times, after `warmup` times that do not count."""
+    """Measure every case `iterations` times, after `warmup` times that do not count.
+
+    Ctrl-C ends it: what was measured until then is returned.
+    """
     cases = [_Repeats(suite, case) for suite, listed in suites.items() for case in listed]
-    for repeat in range(-warmup, iterations):
-        for each in cases:
-            if each.reason is None and (repeat >= 0 or each.case.is_warmed_up):
-                progress(repeat, each.case.name)
-                each.measure(replace(load, repeat=repeat))
+    is_interrupted = False
+    try:
+        for repeat in range(-warmup, iterations):
+            for each in cases:
+                if each.reason is None and (repeat >= 0 or each.case.is_warmed_up):
+                    progress(repeat, each.case.name)
+                    each.measure(replace(load, repeat=repeat))
+    except KeyboardInterrupt:
+        is_interrupted = True
+    for each in cases:
+        if each.reason is None and not each.measured:
+            each.reason = "interrupted before it was measured"
     return Found(
         rows=tuple(row_of(each.suite, each.case, each.measured) for each in cases if each.reason is None),
         missing=tuple(Missing(suite=m.suite, name=m.case.name, reason=m.reason) for m in cases if m.reason is not None),
+        is_interrupted=is_interrupted,
         recordings=tuple(
             Recorded(suite=each.suite, recording=recording)
             for each in cases

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Literal
 
 import pytest
 
 from benchmarks.__main__ import main, make_report
 from benchmarks.arguments import parse
-from benchmarks.case import Case, Load, Measured
+from benchmarks.case import Case, Claim, Load, Measured, NotMeasured
+from benchmarks.result import Spread
 from benchmarks.runner import run
 from benchmarks.suites import SUITES
 from benchmarks.timing import Spent, side_by_side, timed_callers
@@ -35,6 +38,60 @@ def test_all_cases_of_a_repeat_come_before_the_next_repeat_and_warm_ups_do_not_c
         ("one", "a", 0.0, 1.0, 2.0),
         ("two", "b", 0.0, 1.0, 2.0),
     ]
+
+
+def test_what_was_measured_before_ctrl_c_is_kept() -> None:
+    def case(name: str, interrupts: bool) -> Case:
+        def measure(load: Load) -> Measured:
+            if interrupts and load.repeat == 1:
+                raise KeyboardInterrupt
+            return Measured(value=float(load.repeat))
+
+        return Case(name=name, unit="s", measure=measure, is_warmed_up=name != "never")
+
+    suites = {"one": (case("a", False), case("b", True)), "two": (case("c", False),)}
+    found = run(suites, TINY, iterations=3, warmup=0, progress=lambda _repeat, _name: None)
+    assert found.is_interrupted
+    assert [(row.name, row.value.max) for row in found.rows] == [("a", 1.0), ("b", 0.0), ("c", 0.0)]
+
+    suites = {"one": (case("a", False), case("b", True)), "two": (case("never", False),)}
+    found = run(suites, TINY, iterations=3, warmup=1, progress=_interrupt_at("never"))
+    assert [(row.name, row.value.max) for row in found.rows] == [("a", 0.0), ("b", 0.0)]
+    assert [(case.name, case.reason) for case in found.missing] == [("never", "interrupted before it was measured")]
+
+
+def _interrupt_at(name: str) -> Callable[[int, str], None]:
+    def progress(_repeat: int, case: str) -> None:
+        if case == name:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_a_case_that_cannot_be_measured_here_says_why_once_and_is_not_tried_again() -> None:
+    tried: list[int] = []
+
+    def measure(load: Load) -> Measured:
+        tried.append(load.repeat)
+        raise NotMeasured("no such thing here")
+
+    suites = {"one": (Case(name="a", unit="s", measure=measure),)}
+    found = run(suites, TINY, iterations=3, warmup=1, progress=lambda _repeat, _name: None)
+    assert (found.rows, tried) == ((), [-1])
+    assert [(case.suite, case.name, case.reason) for case in found.missing] == [("one", "a", "no such thing here")]
+
+
+def test_a_claim_is_a_multiple_of_the_same_repeat_and_above_one_is_better() -> None:
+    def case(better: Literal["more", "less"], beside: float) -> Case:
+        def measure(load: Load) -> Measured:
+            return Measured(value=1.0 + load.repeat, beside={"other": beside})
+
+        return Case(name=better, unit="s", measure=measure, claim=Claim(text="t", than="other", better=better))
+
+    suites = {"one": (case("more", 0.5), case("less", 6.0)), "two": (case("less", 0.0),)}
+    rows = run(suites, TINY, iterations=3, warmup=0, progress=lambda _repeat, _name: None).rows
+    multiples = [None if row.claim is None else row.claim.multiple for row in rows]
+    assert multiples == [Spread(min=2.0, median=4.0, max=6.0), Spread(min=2.0, median=3.0, max=6.0), None]
 
 
 @pytest.mark.parametrize(
