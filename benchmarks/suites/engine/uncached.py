@@ -24,11 +24,12 @@ CALLS_PER_OPERATION = 5
 def generate(callers: int, load: Load) -> Measured:
     """`generate` without an entry, by `callers` tasks."""
     calls = max(load.operations // CALLS_PER_OPERATION, callers)
-    pair = side_by_side(load.repeat, partial(_engine, callers, calls), partial(_bare, callers, calls))
+    pair = side_by_side(load.repeat, partial(engine_loop, callers, calls), partial(bare_loop, callers, calls))
     return Measured(value=us_each(pair.engine.cpu_s, callers, calls), bare=us_each(pair.bare.cpu_s, callers, calls))
 
 
-async def _engine(callers: int, calls: int) -> Spent:
+async def engine_loop(callers: int, calls: int) -> Spent:
+    """So many calls through an engine."""
     numbers = count()
     async with open_engine(Instant(), EngineConfig(max_concurrency=callers)) as engine:
 
@@ -41,7 +42,8 @@ async def _engine(callers: int, calls: int) -> Spent:
     return spent
 
 
-async def _bare(callers: int, calls: int) -> Spent:
+async def bare_loop(callers: int, calls: int) -> Spent:
+    """The same without one."""
     provider, limiter = Instant(), trio.CapacityLimiter(callers)
     call = Call(request=Request(prompt="One sentence about otters."), json_schema=None)
 
