@@ -120,7 +120,8 @@ class Aim:
 class Case:
     """One line of a report: what is measured, in which unit, the aim it has, and what it shows.
 
-    A case that takes long and gains nothing from it is not `is_warmed_up`: it has no repeats that do not count.
+    A case that takes long and gains nothing from it is not `is_warmed_up`: it has no repeats that do not count; one
+    that takes very long is measured `once`.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Case:
     aim: Aim | None = None
     claim: Claim | None = None
     is_warmed_up: bool = True
+    once: bool = False
 
 
 Suite = Callable[[int], tuple[Case, ...]]

@@ -36,6 +36,11 @@ class _Repeats:
     measured: list[Measured] = field(default_factory=list)
     reason: str | None = None
 
+    def is_due(self, repeat: int) -> bool:
+        if self.reason is not None or (repeat < 0 and not self.case.is_warmed_up):
+            return False
+        return repeat <= 0 or not self.case.once
+
     def measure(self, load: Load) -> None:
         try:
             measured = self.case.measure(load)
@@ -58,7 +63,7 @@ def run(
     try:
         for repeat in range(-warmup, iterations):
             for each in cases:
-                if each.reason is None and (repeat >= 0 or each.case.is_warmed_up):
+                if each.is_due(repeat):
                     progress(repeat, each.case.name)
                     each.measure(replace(load, repeat=repeat))
     except KeyboardInterrupt:

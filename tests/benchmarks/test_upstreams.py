@@ -46,6 +46,7 @@ def test_the_server_counts_what_it_was_asked() -> None:
     with serving(latency=0.0) as url:
         assert figures(url) == {
             "accepted": 0,
+            "failed": 0,
             "rejected": 0,
             "left": 0,
             "connections": 1,

@@ -3,7 +3,8 @@
 `python tests/integration/limited_server.py --allow 30 --latency 0.1 --retry-after 1` speaks the Messages API and the
 Chat Completions API in a process of its own, with nothing but the standard library: it prints its address and ends
 with the process that started it.  At most `--allow` calls are in flight, each for `--latency` seconds; the others get
-429 at once.  A streamed answer has `--chunks` pieces of text, `--gap` seconds apart (0: all in one write).  With
+429 at once.  A streamed answer has `--chunks` pieces of text, `--gap` seconds apart (0: all in one write); one
+that is not streamed takes as long and comes whole.  With
 `--hold N` nobody is answered before N calls are in flight.
 
 `--spread S` draws the latencies log-normally around `--latency`; `--per-token T` adds T seconds for each token that the
@@ -140,9 +141,10 @@ class Connection(asyncio.Protocol):
             self.due = self.server.loop.call_later(delay_s, what)
 
     def reply(self, *, chat: bool, streamed: bool) -> None:
-        if not streamed:
-            self.end(self.server.whole[chat])
-        elif self.server.rules.gap:
+        rules = self.server.rules
+        if not streamed:  # whoever writes a piece at a time needs as long when nobody looks on
+            self.later(rules.chunks * rules.gap, partial(self.end, self.server.whole[chat]))
+        elif rules.gap:
             self.transport.write(STREAM_HEAD)
             self.go_on(self.server.streamed[chat], 0)
         else:

@@ -1,0 +1,3 @@
+"""May this endpoint be measured?"""
+
+from __future__ import annotations
