@@ -14,7 +14,7 @@ from time import perf_counter
 from pydantic import ValidationError
 
 from benchmarks.arguments import Arguments, parse
-from benchmarks.case import Budget, Load
+from benchmarks.case import Load
 from benchmarks.machine import load_average, this_machine
 from benchmarks.markdown import to_markdown
 from benchmarks.progress import Progress
@@ -66,17 +66,23 @@ def _measure(arguments: Arguments, given: str) -> int:
     _once_more(arguments, load, suites)
     if thresholds is None:
         return 0
-    verdict = thresholds.judge(report)
+    from benchmarks.gate import judge
+
+    verdict = judge(thresholds, report, lambda some: make_report(arguments, load, given, some), _say)
     print(verdict.text(), end="", file=sys.stderr)
     return 0 if verdict.passed else 1
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def _load(arguments: Arguments) -> Load:
+    budget = None
     if arguments.endpoint is not None:
         from benchmarks.endpoint import check_endpoint
 
-        check_endpoint(arguments.endpoint, arguments.budget_usd)
-    budget = None if arguments.budget_usd is None else Budget(arguments.budget_usd)
+        budget = check_endpoint(arguments.endpoint, arguments.budget_usd)
     return Load(concurrency=arguments.concurrency, endpoint=arguments.endpoint, budget=budget)
 
 

@@ -91,6 +91,8 @@ def _contradiction(given: Arguments) -> str | None:
         return f"--compare {given.compare[0]}: give two reports or more, oldest first"
     if given.check_profile is not None and given.check is None:
         return f"--check-profile {given.check_profile}: needs --check FILE, whose profile it is"
+    if given.budget_usd is not None and given.endpoint is None:
+        return f"--budget-usd {given.budget_usd:g}: the local server costs nothing; it is for --endpoint"
     reads = [name for name in ("analyze", "compare") if getattr(given, name)]
     runs = [name for name in ("suites", "check", "profile", "trace", "endpoint") if getattr(given, name)]
     if reads and runs:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 from benchmarks.result import Judged, Report, Row, Spread
 
 _AIMED_AT = {"value": "", "share": "above the bare loop ", "ratio": "times the bare loop ", "ideal": "times the ideal "}
@@ -10,9 +13,11 @@ _SIDES = {"most": "<=", "least": ">="}
 
 def to_markdown(report: Report) -> str:
     """The report as a page: where it was made, then one table for each suite."""
-    suites = dict.fromkeys(row.suite for row in report.rows)
-    tables = [_table(suite, [row for row in report.rows if row.suite == suite]) for suite in suites]
-    return "\n\n".join(["# Benchmarks", _circumstances(report), *tables, _LEGEND]) + "\n"
+    suites = dict.fromkeys([*report.about, *(row.suite for row in report.rows)])
+    parts = ["# Benchmarks", _circumstances(report), *_claims(report)]
+    for suite in suites:
+        parts += _suite(suite, report)
+    return "\n\n".join([*parts, *_missing(report), _LEGEND]) + "\n"
 
 
 _LEGEND = (
@@ -21,52 +26,122 @@ _LEGEND = (
 )
 
 
-def _circumstances(report: Report) -> str:
+def claims_of(report: Report) -> Iterator[tuple[str, str, str, str]]:
+    """What the guide promises, measured: the claim, the multiple, the value, and what it is compared with."""
+    for row in report.rows:
+        if (claim := row.claim) is not None:
+            multiple = "-" if claim.multiple is None else f"{spread_text(claim.multiple)} x"
+            than = row.beside[claim.than]
+            yield claim.text, multiple, f"{number(row.value.median)} {row.unit}", f"{claim.than}: {number(than.median)}"
+
+
+def _claims(report: Report) -> Iterator[str]:
+    lines = [_line(cells) for cells in claims_of(report)]
+    if lines:
+        head = _line(("claim", "measured [min - max]", "value", "against"))
+        yield "\n".join(["## The guide's claims, measured", "", head, "|---|---|---|---|", *lines])
+
+
+def _suite(suite: str, report: Report) -> Iterator[str]:
+    yield f"## {suite}"
+    if about := report.about.get(suite):
+        yield about
+    if rows := [row for row in report.rows if row.suite == suite]:
+        yield _table(rows)
+
+
+def _missing(report: Report) -> Iterator[str]:
+    lines = [f"- {case.suite}: {case.name}: {case.reason}" for case in report.missing]
+    if lines:
+        yield "\n".join(["## Not measured", "", *lines])
+
+
+def circumstances_of(report: Report) -> dict[str, str]:
+    """Where, when and how it was made."""
     machine = report.machine
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     facts = {
-        "command": f"`{report.command}`",
+        "command": report.command,
         "date": f"{report.started_at}, {report.duration_s:.0f} s",
         "repeats": f"{report.iterations}, after {report.warmup} to warm up; concurrency {report.concurrency}",
         "machine": f"{machine.processor}, {machine.usable_cpus or '?'} of {machine.cpus or '?'} CPUs, {machine.system}",
         "load": f"{_load(report.load_before)} before, {_load(report.load_after)} after",
         "versions": f"{machine.python}, {packages}",
     }
-    return "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    if report.endpoint is not None:
+        facts["endpoint"] = report.endpoint
+    if report.memory_cap_bytes is not None:
+        facts["memory cap"] = f"{report.memory_cap_bytes / 2**20:,.0f} MiB of address space"
+    if report.is_interrupted:
+        facts["interrupted"] = "by Ctrl-C: some rows are of fewer repeats, or not there"
+    return facts
+
+
+def _circumstances(report: Report) -> str:
+    facts = circumstances_of(report)
+    facts["command"] = f"`{facts['command']}`"
+    return "\n".join(f"- {name}: {' '.join(value.split())}" for name, value in facts.items())
 
 
 def _load(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
 
 
-def _table(suite: str, rows: list[Row]) -> str:
-    others = tuple(dict.fromkeys(name for row in rows for name in row.beside))
-    head = ("case", "unit", "median [min - max]", *(others or ("bare loop", "ratio")), "ideal", "aim", "met")
-    lines = [f"## {suite}", "", _line(head), "|" + "---|" * len(head)]
-    return "\n".join(lines + [_line(_cells(row, others)) for row in rows])
+def _table(rows: list[Row]) -> str:
+    columns = Columns.of(rows)
+    lines = [_line(columns.head()), "|" + "---|" * len(columns.head())]
+    return "\n".join(lines + [_line(columns.cells(row)) for row in rows])
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
 
 
-def _cells(row: Row, others: tuple[str, ...]) -> tuple[str, ...]:
-    return (
-        row.name,
-        row.unit,
-        _spread(row.value),
-        *(_beside(row, others) if others else _bare(row)),
-        "-" if row.ideal is None else number(row.ideal),
-        *_aim(row.aim),
-    )
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns of one suite's table: those in which some row has something."""
 
+    others: tuple[str, ...]
+    has_bare: bool
+    has_ideal: bool
+    has_aim: bool
 
-def _bare(row: Row) -> tuple[str, str]:
-    return _spread(row.bare), "-" if row.ratio is None else number(row.ratio.median)
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Columns:
+        """The columns that these rows need."""
+        return cls(
+            others=tuple(dict.fromkeys(name for row in rows for name in row.beside)),
+            has_bare=any(row.bare is not None for row in rows),
+            has_ideal=any(row.ideal is not None for row in rows),
+            has_aim=any(row.aim is not None for row in rows),
+        )
 
+    def head(self) -> tuple[str, ...]:
+        """Their names."""
+        return (
+            "case",
+            "unit",
+            "median [min - max]",
+            *(("bare loop", "ratio") if self.has_bare else ()),
+            *self.others,
+            *(("ideal",) if self.has_ideal else ()),
+            *(("aim", "met") if self.has_aim else ()),
+        )
 
-def _beside(row: Row, others: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(number(row.beside[name].median) if name in row.beside else "-" for name in others)
+    def cells(self, row: Row) -> tuple[str, ...]:
+        """What stands in them."""
+        ratio = "-" if row.ratio is None else number(row.ratio.median)
+        ideal = "-" if row.ideal is None else number(row.ideal)
+        beside = (number(row.beside[name].median) if name in row.beside else "-" for name in self.others)
+        return (
+            row.name,
+            row.unit,
+            spread_text(row.value),
+            *((spread_text(row.bare), ratio) if self.has_bare else ()),
+            *beside,
+            *((ideal,) if self.has_ideal else ()),
+            *(_aim(row.aim) if self.has_aim else ()),
+        )
 
 
 def _aim(aim: Judged | None) -> tuple[str, str]:
@@ -74,11 +149,12 @@ def _aim(aim: Judged | None) -> tuple[str, str]:
         return "-", "-"
     text = f"{_AIMED_AT[aim.of]}{_SIDES[aim.at]} {aim.limit:g}"
     if aim.of != "value":
-        text += f": {_spread(aim.figure)}"
+        text += f": {spread_text(aim.figure)}"
     return text, "yes" if aim.met else "no"
 
 
-def _spread(values: Spread | None) -> str:
+def spread_text(values: Spread | None) -> str:
+    """Median, smallest and largest; `-` for none."""
     if values is None:
         return "-"
     return f"{number(values.median)} [{number(values.min)} - {number(values.max)}]"
