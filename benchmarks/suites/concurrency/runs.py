@@ -12,13 +12,15 @@ from benchmarks.case import Load, Measured, NotMeasured
 from benchmarks.closed_loop import Loop
 from benchmarks.engines import recorded_engine, upstream
 from benchmarks.server import figures, open_files
-from synth_actors import Endpoint, EngineConfig
+from benchmarks.suites.concurrency.bearing import bearing
+from synth_actors import Endpoint, Engine, EngineConfig
 from synth_actors.telemetry.recording import Recording
 
 LATENCY_S = 0.05
 CALLS = 300
-ROUNDS = 2
-"""Calls for each place: the engine begins with few at once and has one more after each answer (slow start)."""
+"""Rounds are asked for until there are so many."""
+PATIENCE_S = 180.0
+"""For all of it: a server that answers nobody before all calls are there would wait for one that got lost."""
 MAX_TOKENS = 100
 FILES_BESIDE = 100
 """What a process has open beside its connections."""
@@ -32,25 +34,20 @@ class _Run:
     recording: Recording
     most_at_server: int | None
 
-    def under_way(self) -> dict[str, float]:
-        """The most calls that were under way at a look, four a second, and that the server had at any moment."""
-        seen = {"under way": float(max((point.in_flight for point in self.recording.points), default=0))}
-        return seen if self.most_at_server is None else {**seen, "at the server": float(self.most_at_server)}
-
 
 def per_s(size: int, load: Load) -> Measured:
-    """Answers per second."""
+    """Answers per second over all rounds, beside the most calls that the server had at one moment."""
     run = _run(size, load)
     return Measured(
         value=run.loop.per_s,
         ideal=None if load.endpoint else size / LATENCY_S,
-        beside=run.under_way(),
+        beside={} if run.most_at_server is None else {"at the server": float(run.most_at_server)},
         recording=run.recording if size == RECORDED else None,
     )
 
 
 def p99(size: int, load: Load) -> Measured:
-    """Milliseconds from the moment when all were asked for."""
+    """Milliseconds from the moment when all of a round were asked for."""
     return Measured(value=_run(size, load).loop.percentile_s(0.99) * 1e3)
 
 
@@ -67,8 +64,8 @@ def _run(size: int, load: Load) -> _Run:
         raise NotMeasured(f"this small load has {load.operations} operations")
     if (files := open_files()) < size + FILES_BESIDE:
         raise NotMeasured(f"needs {size + FILES_BESIDE:,} open files and may have {files:,}; ulimit -n allows more")
-    rounds = 1 if load.endpoint else max(ROUNDS, min(CALLS, load.operations) // size)
-    with upstream(load, latency=LATENCY_S) as endpoint:
+    rounds = 1 if load.endpoint else max(1, min(CALLS, load.operations) // size)
+    with upstream(load, latency=LATENCY_S, hold=size) as endpoint:
         loop, recording = trio.run(_engine, size, rounds, load, endpoint)
         most = None if isinstance(endpoint, str) else figures(_address(endpoint))["most_in_flight"]
     if not loop.durations_s:
@@ -81,13 +78,21 @@ def _address(endpoint: Endpoint) -> str:
 
 
 async def _engine(size: int, rounds: int, load: Load, endpoint: Endpoint | str) -> tuple[Loop, Recording]:
-    config = EngineConfig(max_concurrency=size)
-    async with recorded_engine(load, endpoint, config, title=f"{size:,} at once") as (engine, recorder):
-        await engine.generate("The first call makes and imports what the others find.", max_tokens=MAX_TOKENS)
-        loop, began_s = Loop(), perf_counter()
-        async with trio.open_nursery() as nursery:
-            for number in range(rounds * size):
-                ask = partial(engine.generate, f"Sentence {number} about otters.", max_tokens=MAX_TOKENS)
-                nursery.start_soon(loop.make, ask, began_s)
-        loop.elapsed_s = perf_counter() - began_s
+    config, loop = EngineConfig(max_concurrency=size), Loop()
+    async with recorded_engine(load, bearing(endpoint), config, title=f"{size:,} at once") as (engine, recorder):
+        with trio.move_on_after(PATIENCE_S) as patience:
+            began_s = perf_counter()
+            for number in range(rounds):
+                await _round(engine, size, number, loop)
+            loop.elapsed_s = perf_counter() - began_s
+    if patience.cancelled_caught:
+        raise NotMeasured(f"not all were answered in {PATIENCE_S:g} s; answered {len(loop.durations_s):,}")
     return loop, recorder.recording()
+
+
+async def _round(engine: Engine, size: int, number: int, loop: Loop) -> None:
+    began_s = perf_counter()
+    async with trio.open_nursery() as nursery:
+        for index in range(size):
+            prompt = f"Sentence {number}.{index} about otters."
+            nursery.start_soon(loop.make, partial(engine.generate, prompt, max_tokens=MAX_TOKENS), began_s)
