@@ -162,6 +162,9 @@ def read_report(path: Path) -> Report:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except ModuleNotFoundError as exc:
+        print(f"benchmarks: needs the package {exc.name}: install the dependency group test", file=sys.stderr)
+        sys.exit(2)
     except (ConfigError, OSError) as exc:
         print(f"benchmarks: {' '.join(str(exc).split())}", file=sys.stderr)
         sys.exit(2)
