@@ -12,7 +12,10 @@ from time import perf_counter
 
 import trio
 
+from benchmarks.case import NotMeasured
 from synth_actors import SynthActorsError
+
+MOST_FAILED = 0.01
 
 Call = Callable[[], Awaitable[object]]
 
@@ -39,6 +42,15 @@ class Loop:
         """The duration at the nearest rank that covers `share` of the answers, exact; 0.0 without any."""
         ordered = sorted(self.durations_s)
         return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))] if ordered else 0.0
+
+    def check(self) -> None:
+        """Errors are quick, and no figure is made of them.
+
+        Raises:
+            NotMeasured: more than `MOST_FAILED` of the calls were not answered.
+        """
+        if self.failures > MOST_FAILED * (self.failures + len(self.durations_s)) or not self.durations_s:
+            raise NotMeasured(f"{self.failures} calls failed, {len(self.durations_s)} were answered: {self.failed}")
 
     async def make(self, call: Call, began_s: float, clock: Callable[[], float] = perf_counter) -> None:
         """Make one call, counted from `began_s` of `clock`."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from benchmarks.case import Case, Load, Measured, NotMeasured
 from benchmarks.result import Missing, Recorded, Row, row_of
+from synth_actors.errors import ConfigError, SynthActorsError
 
 Progress = Callable[[int, str], None]
 """Takes the number of the repeat (below 0: a warm-up) and the name of the case about to be measured."""
@@ -46,6 +47,10 @@ class _Repeats:
             measured = self.case.measure(load)
         except NotMeasured as exc:
             self.reason = str(exc)
+        except ConfigError:
+            raise
+        except SynthActorsError as exc:  # the endpoint fails, or the budget is spent: the other rows stay
+            self.reason = f"{type(exc).__name__}: {exc}"
         else:
             if load.repeat >= 0:
                 self.measured.append(measured)

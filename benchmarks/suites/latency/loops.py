@@ -10,7 +10,7 @@ from random import Random
 import trio
 
 from benchmarks.arrivals import poisson
-from benchmarks.case import Load, Measured, NotMeasured
+from benchmarks.case import Load, Measured
 from benchmarks.closed_loop import Call, Loop, closed_loop
 from benchmarks.engines import recorded_engine, upstream
 from benchmarks.open_loop import open_loop
@@ -58,8 +58,8 @@ def open_at_70_percent(mark: float, load: Load) -> Measured:
 def _run(load: Load) -> _Run:
     with upstream(load, latency=LATENCY_S, spread=SPREAD, seed=load.repeat + 1000) as endpoint:
         run = trio.run(_engine, load, endpoint)
-    if not run.closed.durations_s or not run.opened.durations_s:
-        raise NotMeasured(f"{load.endpoint}: no call was answered: {run.closed.failed or run.opened.failed}")
+    for loop in (run.closed, run.hits, run.opened):
+        loop.check()
     return run
 
 

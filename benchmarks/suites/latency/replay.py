@@ -36,7 +36,9 @@ def _run(name: str, load: Load) -> tuple[Loop, Recording]:
     calls = max(2, load.operations // OPERATIONS_PER_CALL)
     arrivals = excerpt(trace(name), count=calls, lasting_s=LASTING_S, random=random)
     with local_server(load, latency=LATENCY_S, per_token=PER_TOKEN_S) as endpoint:
-        return trio.run(_engine, name, load, endpoint, arrivals)
+        loop, recording = trio.run(_engine, name, load, endpoint, arrivals)
+    loop.check()
+    return loop, recording
 
 
 async def _engine(name: str, load: Load, endpoint: Endpoint, arrivals: list[Arrival]) -> tuple[Loop, Recording]:

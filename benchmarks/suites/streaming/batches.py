@@ -8,7 +8,7 @@ from time import perf_counter
 
 import trio
 
-from benchmarks.case import Load, Measured
+from benchmarks.case import Load, Measured, NotMeasured
 from benchmarks.engines import recorded_engine, upstream
 from synth_actors import Endpoint, EngineConfig, Request
 
@@ -38,13 +38,15 @@ async def _engine(load: Load, endpoint: Endpoint | str) -> tuple[float, float]:
         await engine.generate("The first call makes and imports what the others find.", max_tokens=MAX_TOKENS)
         began_s = perf_counter()
         async with engine.batch(_requests(calls, "streamed")) as outcomes:
-            await outcomes.receive()
+            first = await outcomes.receive()
             first_s = perf_counter() - began_s
-            async for _ in outcomes:
-                pass
+            failed = [outcome.error async for outcome in outcomes if outcome.error is not None]
         began_s = perf_counter()
-        await engine.generate_batch(_requests(calls, "list"))
-        return first_s, perf_counter() - began_s
+        listed = await engine.generate_batch(_requests(calls, "list"))
+        whole_s = perf_counter() - began_s
+    if errors := [*failed, *(outcome.error for outcome in (first, *listed) if outcome.error is not None)]:
+        raise NotMeasured(f"{len(errors)} requests failed, one of them since {errors[0]}")
+    return first_s, whole_s
 
 
 def _requests(calls: int, kind: str) -> Iterator[Request]:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import trio
 
 from benchmarks.bare_http import bare_calls, body_of
-from benchmarks.case import Load, Measured, NotMeasured
+from benchmarks.case import Load, Measured
 from benchmarks.closed_loop import Call, Loop, closed_loop
 from benchmarks.engines import MODEL, local_server, recorded_engine, upstream
 from synth_actors import Endpoint, Engine, EngineConfig
@@ -81,8 +81,8 @@ def _run(load: Load) -> _Run:
         else:
             many, alone, again, recording = trio.run(_engine, load, endpoint)
             bare_s = _bare_s(load, endpoint)
-    if not many.durations_s or not alone.durations_s:
-        raise NotMeasured(f"{load.endpoint}: no call was answered: {many.failed or alone.failed}")
+    for loop in (many, alone, again):
+        loop.check()
     return _Run(many=many, alone=alone, again=again, recording=recording, bare_s=bare_s)
 
 
