@@ -22,8 +22,8 @@ async def open_loop(calls: Iterable[tuple[float, Call]], clock: Callable[[], flo
     async with trio.open_nursery() as nursery:
         for at_s, call in calls:
             due_s = start_s + at_s
-            if due_s > clock():
-                await trio.sleep(due_s - clock())
+            if (early_s := due_s - clock()) > 0:
+                await trio.sleep(early_s)
             nursery.start_soon(loop.make, call, due_s, clock)
     loop.elapsed_s = clock() - start_s
     return loop
