@@ -13,10 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_CONSTRAINT PIP_REQUIRE_HASHES PIP_NO_DEPS PIP_UPGRADE PIP_DRY_RUN PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak bench docs lint format lock clean
+.PHONY: help demo test soak bench bench-check bench-report docs lint format lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 21
 
 demo: $(READY) ## 1,000 rows into customers.jsonl, offline
 	$(BIN)/synth-actors generate examples/customers.schema.json -n 1000 -o customers.jsonl --overwrite
@@ -27,8 +27,14 @@ test: $(READY) ## every test, examples and README blocks included, and a seeded 
 soak: $(READY) ## the long runs in full: make soak SOAK_COUNT=100000 SOAK_SEED=1
 	$(BIN)/python -m pytest -m soak --soak-count=$(SOAK_COUNT) --soak-seed=$(SOAK_SEED) --hypothesis-seed=$(SOAK_SEED)
 
-bench: $(READY) ## the engine's own cost beside a bare trio loop
-	$(BIN)/python -m benchmarks --suite engine
+bench: $(READY) ## the six suites: throughput, latency, memory, cache, concurrency, streaming (under 5 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-check: $(READY) ## the gate: fails when a figure is worse than benchmarks/thresholds.toml allows
+	$(BIN)/python -m benchmarks --check benchmarks/thresholds.toml
+
+bench-report: $(READY) ## the six suites into bench-report.html, .json and .md
+	$(BIN)/python -m benchmarks --output bench-report.html --output bench-report.json --output bench-report.md
 
 docs: $(READY) ## docs/reference/metrics.md and docs/reference/api/ from the sources
 	$(BIN)/python -m docs.generator
@@ -49,7 +55,7 @@ lock: $(READY) ## write requirements.lock anew; UPGRADE=1 takes the newest versi
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet -o requirements.lock
 
 clean: ## remove .venv and everything else that was made here
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist customers.jsonl customers.jsonl.partial manifest.json
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist customers.jsonl customers.jsonl.partial manifest.json bench-report.*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml requirements.lock

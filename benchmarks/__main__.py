@@ -60,7 +60,7 @@ def _measure(arguments: Arguments, given: str) -> int:
         suites = arguments.suites or thresholds.suites
     load = _load(arguments)
     report = make_report(arguments, load, given, suites)
-    _write(report, arguments.output)
+    _write(report, arguments.outputs)
     if report.is_interrupted:
         return INTERRUPTED
     _once_more(arguments, load, suites)
@@ -86,17 +86,18 @@ def _load(arguments: Arguments) -> Load:
     return Load(concurrency=arguments.concurrency, endpoint=arguments.endpoint, budget=budget)
 
 
-def _write(report: Report, output: Path | None) -> None:
-    page = to_markdown(report)
-    if output is not None:
-        if output.suffix == ".html":
-            from benchmarks.html import to_html
+def _write(report: Report, outputs: Sequence[Path]) -> None:
+    for output in outputs:
+        output.write_text(_as(output.suffix, report), encoding="utf-8")
+    print(to_markdown(report), end="", flush=True)
 
-            text = to_html(report)
-        else:
-            text = page if output.suffix == ".md" else to_json(report)
-        output.write_text(text, encoding="utf-8")
-    print(page, end="", flush=True)
+
+def _as(suffix: str, report: Report) -> str:
+    if suffix == ".html":
+        from benchmarks.html import to_html
+
+        return to_html(report)
+    return to_json(report) if suffix == ".json" else to_markdown(report)
 
 
 def _once_more(arguments: Arguments, load: Load, suites: Sequence[str]) -> None:

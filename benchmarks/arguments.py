@@ -34,7 +34,7 @@ exit status: 0, 1 when --check found something, 2 wrong input, 130 after Ctrl-C
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arguments:
-    """What to run, how often, and where to write it (None: only to stdout).
+    """What to run, how often, and where to write it beside stdout.
 
     Without `suites`, those that `check` has limits for, or the six.  `analyze` and `compare` are reports that are read;
     then nothing is run.
@@ -44,7 +44,7 @@ class Arguments:
     iterations: int = 3
     concurrency: int = 100
     warmup: int = 1
-    output: Path | None = None
+    outputs: tuple[Path, ...] = ()
     endpoint: str | None = None
     budget_usd: float | None = None
     check: Path | None = None
@@ -54,6 +54,11 @@ class Arguments:
     memory_cap_bytes: int | None = None
     analyze: Path | None = None
     compare: tuple[Path, ...] = ()
+
+    @property
+    def output(self) -> Path | None:
+        """The first of `outputs`."""
+        return self.outputs[0] if self.outputs else None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,7 +75,7 @@ def parse(argv: Sequence[str]) -> Arguments:
         iterations=given.iterations,
         concurrency=given.concurrency,
         warmup=given.warmup,
-        output=given.output,
+        outputs=tuple(dict.fromkeys(given.output or ())),
         endpoint=given.endpoint,
         budget_usd=given.budget_usd,
         check=given.check,
@@ -129,7 +134,13 @@ def _parser() -> argparse.ArgumentParser:
         default=usual.warmup,
         help="repeats before those that count (%(default)s)",
     )
-    add("--output", metavar="FILE", type=_output, help="write the report here too: .md, .json or .html")
+    add(
+        "--output",
+        metavar="FILE",
+        action="append",
+        type=_output,
+        help="write the report here too: .md, .json or .html; may be repeated",
+    )
     add("--endpoint", metavar="E", help="ask this one, such as openai:MODEL@BASE_URL, and no local server")
     add("--budget-usd", metavar="D", type=_dollars, help="what all calls to --endpoint may cost together")
     add("--check", metavar="FILE", type=_there, help="compare with these thresholds; exit status 1 if one is passed")

@@ -93,8 +93,9 @@ def comparison_of(reports: Sequence[Named]) -> str:
     return "\n\n".join([*parts, *_lonely(reports), _LEGEND]) + "\n"
 
 
-def _section(verdict: str, changes: Sequence[Change]) -> str:
-    return "\n".join([f"## {verdict} ({len(changes)})", "", *(f"- {change}" for change in changes)])
+def _section(verdict: str, changes: Sequence[Change]) -> Iterator[str]:
+    if changes:
+        yield "\n".join([f"## {verdict} ({len(changes)})", "", *(f"- {change}" for change in changes)])
 
 
 _LEGEND = (

@@ -66,7 +66,7 @@ def test_what_is_wrong_is_refused_in_one_line_with_status_2(
 
 
 def test_without_arguments_there_is_a_usual_run() -> None:
-    assert parse([]) == Arguments(suites=(), iterations=3, concurrency=100, warmup=1, output=None)
+    assert parse([]) == Arguments(suites=(), iterations=3, concurrency=100, warmup=1, outputs=())
 
 
 @pytest.mark.parametrize(("text", "size"), [("512M", 2**29), ("1g", 2**30), ("70000000", 70_000_000), ("2GiB", 2**31)])
@@ -81,7 +81,7 @@ def test_a_suite_named_twice_runs_once() -> None:
 def test_all_arguments_are_understood(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     argv = ["--suite", "engine", "--iterations", "3", "--concurrency", "20", "--warmup", "0", "--output", str(file)]
-    assert parse(argv) == Arguments(suites=("engine",), iterations=3, concurrency=20, warmup=0, output=file)
+    assert parse(argv) == Arguments(suites=("engine",), iterations=3, concurrency=20, warmup=0, outputs=(file,))
 
 
 def test_a_folder_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
