@@ -85,9 +85,8 @@ def comparison_of(reports: Sequence[Named]) -> str:
     names = " -> ".join(name for name, _ in reports)
     changes = sorted(_changes(reports), key=lambda change: -change.size)
     parts = [f"# {names}", *_warnings(reports)]
-    parts += [
-        _section(verdict, found) for verdict in VERDICTS if (found := [c for c in changes if c.verdict == verdict])
-    ]
+    for verdict in VERDICTS:
+        parts += _section(verdict, [change for change in changes if change.verdict == verdict])
     if not changes:
         parts.append("They have no row in common.")
     return "\n\n".join([*parts, *_lonely(reports), _LEGEND]) + "\n"

@@ -51,7 +51,7 @@ def _suite(suite: str, report: Report) -> Iterator[str]:
 
 
 def _missing(report: Report) -> Iterator[str]:
-    lines = [f"- {case.suite}: {case.name}: {case.reason}" for case in report.missing]
+    lines = [f"- {case.suite}: {case.name}: {' '.join(case.reason.split())}" for case in report.missing]
     if lines:
         yield "\n".join(["## Not measured", "", *lines])
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.case import Aim, Case, Load, Measured
+from benchmarks.case import Aim, Case, Claim, Load, Measured
 from benchmarks.machine import Machine
 from benchmarks.markdown import number, to_markdown
-from benchmarks.result import Report, Row, Spread, from_json, row_of, to_json
+from benchmarks.result import Missing, Report, Row, Spread, from_json, row_of, to_json
 
 
 def never(load: Load) -> Measured:
@@ -108,10 +110,12 @@ def test_a_ratio_compares_figures_of_the_same_repeat() -> None:
     assert found.ratio == Spread(min=2.0, median=2.5, max=3.0)
 
 
-def test_without_a_bare_loop_there_is_no_ratio() -> None:
+def test_without_a_bare_loop_there_is_no_ratio_and_what_no_row_has_is_no_column() -> None:
     found = row(None, Measured(value=10.0))
     assert (found.bare, found.ratio, found.ideal, found.aim) == (None, None, None, None)
-    assert list(shown(to_markdown(report(found))).values())[3:] == ["-"] * 5
+    assert list(shown(to_markdown(report(found)))) == ["case", "unit", "median [min - max]"]
+    beside_another = shown(to_markdown(report(found, row(Aim(limit=10), *REPEATS))))
+    assert list(beside_another.values())[3:] == ["-"] * 5
 
 
 @pytest.mark.parametrize(
@@ -154,9 +158,6 @@ def test_the_figures_of_others_have_columns_of_their_own() -> None:
         "median [min - max]": "0.980 [0.980 - 0.980]",
         "fixed 32": "0.700",
         "AIMD": "0.200",
-        "ideal": "-",
-        "aim": "-",
-        "met": "-",
     }
 
 
@@ -173,3 +174,17 @@ def test_a_bare_loop_that_cost_nothing_measurable_gives_no_ratio() -> None:
     assert measured.ratio is None
     half = row(None, Measured(value=1.0, bare=0.0, ideal=None), Measured(value=3.0, bare=1.5, ideal=None))
     assert half.ratio == Spread(min=2.0, median=2.0, max=2.0)
+
+
+def test_claims_texts_missing_cases_and_circumstances_stand_on_the_page() -> None:
+    claim = Claim(text="calls saved", than="without", better="less")
+    measured = [Measured(value=20.0, beside={"without": 100.0}), Measured(value=25.0, beside={"without": 100.0})]
+    one = row_of("cache", Case(name="paid", unit="%", measure=never, claim=claim), measured)
+    missing = Missing(suite="latency", name="replay", reason="no | traces\nhere")
+    about = {"cache": "What it saves.", "latency": "How long."}
+    written = replace(report(one), about=about, missing=(missing,), endpoint="openai:m@http://h")
+    page = to_markdown(replace(written, memory_cap_bytes=2**29))
+    assert "| calls saved | 4.50 [4.00 - 5.00] x | 22.5 % | without: 100 |" in page
+    assert "## cache\n\nWhat it saves.\n\n| case |" in page
+    assert "## latency\n\nHow long.\n\n## Not measured\n\n- latency: replay: no | traces here\n" in page
+    assert "- endpoint: openai:m@http://h\n- memory cap: 512 MiB of address space\n" in page
