@@ -19,7 +19,7 @@ from synth_actors.snapshot import DurableSnapshot, RateLimitSnapshot
 from synth_actors.telemetry import analyze
 from synth_actors.telemetry.recording import Recording, recorded
 from synth_actors.telemetry.report import Section, Table, Tile, page_of, page_of_sections
-from synth_actors.telemetry.report.charts import charts_of, succeeded
+from synth_actors.telemetry.report.charts import charts_over_time, percentile_charts, succeeded
 from synth_actors.telemetry.report.units import duration
 from tests.telemetry.report_reader import Node, read, tables
 from tests.telemetry.report_samples import NASTY, SAID, long_one, nasty, sample
@@ -200,7 +200,7 @@ def test_a_chart_says_in_words_what_it_shows() -> None:
     longest = duration(response.max_s)
     first = f"response: 60 samples, half within {p50}, 99 % within {p99}, all within {longest}; queue: "
     assert said["Latency by percentile"].startswith(first)
-    assert set(said) == {chart.title for chart in charts_of(sample())}
+    assert set(said) == {chart.title for chart in (*percentile_charts(sample().last), *charts_over_time(sample()))}
     assert {"Requests per second", "Response time", "Resident memory", "Dollars spent"} <= set(said)
 
 
@@ -222,6 +222,17 @@ def test_sections_have_a_list_of_contents_whose_links_lead_somewhere() -> None:
     named = {one.attributes["id"]: one for one in root.all("section")}
     assert [named[links[heading]].all("h2")[0].text for heading in ("first", "second")] == ["first", "second"]
     assert [one.text for one in named[links["first"]].all("p")] == ["What it is.", "How to\nread it."]
+
+
+def test_of_many_recordings_all_but_the_percentiles_is_there_and_closed() -> None:
+    shown, folded = (
+        read(page_of_sections([Section(heading="s", recordings=[sample()], is_folded=folds)], title="t", facts={}))
+        for folds in (False, True)
+    )
+    parts = {part.all("summary")[0].text: "open" in part.attributes for part in folded.all("details")}
+    assert parts == dict.fromkeys(["What holds it back (2)", "Over time", "The figures", "More figures"], False)
+    assert [figure.text for figure in folded.all("figure")] == [figure.text for figure in shown.all("figure")]
+    assert tables(folded) == tables(shown)
 
 
 def test_one_section_needs_no_list_of_contents() -> None:

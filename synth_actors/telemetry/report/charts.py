@@ -28,9 +28,18 @@ SHORT = 0.2
 """Of the time between two looks: less is too short for a rate."""
 
 
-def charts_of(recording: Recording) -> Iterator[Chart]:
-    """Percentiles first, then what happened over time; a picture that would be empty is left out."""
-    yield from _percentiles(recording.last)
+def percentile_charts(last: Snapshot) -> Iterator[Chart]:
+    """Of each duration over all endpoints, and of the calls of each endpoint where there are several."""
+    known = {label: (succeeded(last, name), colour) for name, (label, colour) in CURVES.items()}
+    yield from _percentile_chart("Latency by percentile", known)
+    if len(last.router.endpoints) > 1:
+        names = list(last.router.endpoints)[:MOST_ENDPOINTS]
+        apart = {name: (succeeded(last, "service", name), colour) for colour, name in enumerate(names)}
+        yield from _percentile_chart("Service time of a call by percentile and endpoint", apart)
+
+
+def charts_over_time(recording: Recording) -> Iterator[Chart]:
+    """What happened when, and what a cache of another size would have done; nothing empty."""
     if recording.points:
         yield from _over_time(recording.points)
     yield from _by_cache_size(recording.last)
@@ -46,15 +55,6 @@ def succeeded(last: Snapshot, name: str, endpoint: str | None = None) -> Histogr
         and series.histogram is not None
         and endpoint in (None, series.endpoint)
     )
-
-
-def _percentiles(last: Snapshot) -> Iterator[Chart]:
-    known = {label: (succeeded(last, name), colour) for name, (label, colour) in CURVES.items()}
-    yield from _percentile_chart("Latency by percentile", known)
-    if len(last.router.endpoints) > 1:
-        names = list(last.router.endpoints)[:MOST_ENDPOINTS]
-        apart = {name: (succeeded(last, "service", name), colour) for colour, name in enumerate(names)}
-        yield from _percentile_chart("Service time of a call by percentile and endpoint", apart)
 
 
 def _percentile_chart(title: str, histograms: Mapping[str, tuple[Histogram, int]]) -> Iterator[Chart]:
@@ -95,7 +95,7 @@ def _over_time(points: Sequence[Point]) -> Iterator[Chart]:
 def _rates(points: Sequence[Point]) -> list[Line]:
     of_kinds: dict[str, tuple[int, Callable[[Point], float]]] = {
         "succeeded": (0, lambda point: point.succeeded),
-        "from the cache": (5, lambda point: point.hits),
+        "cache hits": (5, lambda point: point.hits),
         "calls": (2, lambda point: point.paid_calls),
         "failed": (3, lambda point: point.failed),
     }

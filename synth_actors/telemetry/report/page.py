@@ -16,7 +16,7 @@ from synth_actors.telemetry.recording import Recording
 from synth_actors.telemetry.report import parts
 from synth_actors.telemetry.report.assets import ICON, policy, scripts, styles
 from synth_actors.telemetry.report.chart import Charts
-from synth_actors.telemetry.report.charts import charts_of
+from synth_actors.telemetry.report.charts import charts_over_time, percentile_charts
 from synth_actors.telemetry.report.durations import percentiles_table, series_table, timeline_table
 from synth_actors.telemetry.report.figures import Tile, tiles_html, tiles_of
 from synth_actors.telemetry.report.findings import findings_html
@@ -29,8 +29,8 @@ from synth_actors.telemetry.report.units import duration
 class Section:
     """A part of the page: figures first, then what they mean, tables, and recordings with their pictures.
 
-    `text` is plain; an empty line begins a paragraph.  With `is_folded` findings and tables of its recordings are there
-    and closed, so that a page of many can be read.
+    `text` is plain; an empty line begins a paragraph.  With `is_folded` all but the percentiles of its recordings is
+    there and closed, so that a page of many can be read.
     """
 
     heading: str
@@ -124,7 +124,8 @@ def _recording(recording: Recording, charts: Charts, *, is_folded: bool, has_hea
         element("p", {"class": "quiet"}, _when(recording)),
         tiles_html(tiles_of(last)),
         _fold(f"What holds it back ({found})" if found else "What holds it back", findings_html(report), not is_folded),
-        charts.place(charts_of(recording)),
+        charts.place(percentile_charts(last)),
+        _over_time(charts.place(charts_over_time(recording)), is_folded),
         _fold("The figures", _figures(last), not is_folded),
         _fold("More figures", joined(map(table_html, _more_tables(recording))), is_open=False),
     )
@@ -146,6 +147,10 @@ def _more_tables(recording: Recording) -> Iterator[Table]:
     yield parts.actors_table(recording.last)
     yield parts.loop_table(recording.last)
     yield timeline_table(recording)
+
+
+def _over_time(pictures: Html, is_folded: bool) -> Html:
+    return _fold("Over time", pictures, is_open=False) if is_folded and pictures else pictures
 
 
 def _fold(summary: str, content: Html, is_open: bool) -> Html:

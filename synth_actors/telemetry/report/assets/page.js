@@ -80,7 +80,7 @@
   };
   const logSplits = (plot, axis, low, high) => {
     const found = [];
-    const tight = high / low > 300 || plot.height < 200;
+    const tight = high / low > (plot.height < 200 ? 30 : 300);
     for (let power = 10 ** Math.floor(Math.log10(low)); power <= high * 1.001; power *= 10)
       for (const step of tight ? [1] : STEPS) {
         const at = Number((step * power).toPrecision(3));
@@ -163,7 +163,7 @@
     return {
       width,
       height: chart.axis === "percentile" ? (width < NARROW ? 260 : 330) : 180,
-      cursor: { sync: chart.group ? { key: chart.group } : undefined, drag: { x: true, y: false, dist: 8 }, points: { size: 7 } },
+      cursor: { sync: chart.group ? { key: chart.group, scales: ["x", null] } : undefined, drag: { x: true, y: false, dist: 8 }, points: { size: 7 } },
       scales: { x: xScale(chart), y: { distr: chart.log ? 3 : 1, range: yRange(chart) } },
       axes: [xAxis(chart, width, { ...axis, size: 34 }), yAxis(chart, axis)],
       series: series(chart, colours),
