@@ -89,6 +89,10 @@ MetricsPort = Annotated[
 Hlog = Annotated[
     str | None, typer.Option("--hlog", metavar="FILE", help="Write durations into an HDR interval log, each second.")
 ]
+Report = Annotated[
+    str | None, typer.Option("--report", metavar="FILE.html", help="Write a page about the run when it has ended.")
+]
+Live = Annotated[bool, typer.Option("--live", help="Watch throughput, durations, endpoints, memory in the terminal.")]
 JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="A job file.")]
 JOB_FILE = Path("job.toml")
 Config = Annotated[
@@ -243,6 +247,8 @@ def generate(
     config: Config = None,
     metrics_port: MetricsPort = None,
     hlog: Hlog = None,
+    report: Report = None,
+    live: Live = False,
 ) -> int:
     """Make COUNT rows."""
     try:
@@ -266,7 +272,7 @@ def generate(
         cache=cache_file,
         wish=Wish(resume=resume, overwrite=overwrite, fork=fork),
         config=config,
-        exports=Exports(metrics_port=metrics_port, hlog=hlog),
+        exports=Exports(metrics_port=metrics_port, hlog=hlog, report=report, live=live),
     )
     return make_rows(given, dry_run=dry_run)
 
@@ -280,6 +286,8 @@ def run(
     dry_run: DryRun = False,
     metrics_port: MetricsPort = None,
     hlog: Hlog = None,
+    report: Report = None,
+    live: Live = False,
 ) -> int:
     """Run a job."""
     try:
@@ -288,7 +296,7 @@ def run(
         from synth_actors.datasets.jobs.beginning import Wish
     except KeyboardInterrupt:
         return _refuse("interrupted", 130)
-    exports = Exports(metrics_port=metrics_port, hlog=hlog)
+    exports = Exports(metrics_port=metrics_port, hlog=hlog, report=report, live=live)
     return run_file(job, Wish(resume=resume, overwrite=overwrite, fork=fork), exports, dry_run=dry_run)
 
 

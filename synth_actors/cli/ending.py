@@ -13,6 +13,7 @@ from synth_actors.cli.dry_run import missing_keys, plan_text
 from synth_actors.cli.exports import Exports
 from synth_actors.cli.progress import display_for
 from synth_actors.cli.remedies import in_words_of_a_file
+from synth_actors.cli.report_file import write_page
 from synth_actors.cli.run import Ending, run
 from synth_actors.cli.settings import check_access
 from synth_actors.cli.summary import summary
@@ -36,8 +37,12 @@ def run_and_tell(prepared: Prepared, wish: Wish, exports: Exports) -> int:
     for endpoint in prepared.endpoints:
         check_access(endpoint)  # a missing key is said before the client library takes seconds to import
     _collect_seldom()
-    display = display_for(rows_on_stdout=prepared.output is None, budget_usd=prepared.config.budget_usd)
+    display = display_for(
+        rows_on_stdout=prepared.output is None, budget_usd=prepared.config.budget_usd, live=exports.live
+    )
     ending = run(prepared, wish, display, exports)
+    if exports.report is not None:
+        _report(Path(exports.report), ending, prepared)
     if isinstance(ending.stopped_by, BrokenPipeError):
         raise ending.stopped_by
     if ending.error is not None:
@@ -49,6 +54,25 @@ def run_and_tell(prepared: Prepared, wish: Wish, exports: Exports) -> int:
     if ending.result is not None and ending.result.complete and not prepared.short:
         typer.echo("\n".join(ending.result.quality.lines()), err=True)
     return exit_status(ending, in_file=not prepared.short)
+
+
+def _report(path: Path, ending: Ending, prepared: Prepared) -> None:
+    """Write it, or say why there is none: the rows are there all the same."""
+    if ending.recorder is None:
+        typer.echo(f"--report {path}: nothing was asked, so there is nothing to report", err=True)
+        return
+    try:
+        write_page(path, ending.recorder.recording(), prepared, ending.report, _how(ending))
+    except OSError as exc:
+        typer.echo(f"--report {path}: could not be written: {exc}", err=True)
+
+
+def _how(ending: Ending) -> str:
+    if ending.result is not None and ending.result.complete:
+        return "complete"
+    if ending.signal is not None:
+        return "interrupted"
+    return "with rows missing" if ending.stopped_by is None else " ".join(str(ending.stopped_by).split())
 
 
 def _collect_seldom() -> None:

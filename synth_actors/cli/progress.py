@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 from synth_actors.datasets.report import RowsReport
+from synth_actors.engine import Engine
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -18,6 +19,10 @@ class Display(Protocol):
     """Is shown the figures every `interval_s`."""
 
     interval_s: float
+
+    def watch(self, engine: Engine | None) -> None:
+        """Whose figures are shown beside the rows, if any; None: nothing needs to be asked."""
+        ...
 
     def show(self, report: RowsReport, note: str = "") -> None:
         """The figures now, and what keeps them from growing."""
@@ -32,11 +37,18 @@ class Display(Protocol):
         ...
 
 
-def display_for(*, rows_on_stdout: bool, budget_usd: float | None = None) -> Display:
-    """A bar when stderr is a terminal on which no rows appear."""
-    if sys.stderr.isatty() and not (rows_on_stdout and sys.stdout.isatty()):
-        return Bar(budget_usd)
-    return Lines(budget_usd)
+def display_for(*, rows_on_stdout: bool, budget_usd: float | None = None, live: bool = False) -> Display:
+    """A bar when stderr is a terminal on which no rows appear, or, if wanted `live`, everything that is known."""
+    on_terminal = sys.stderr.isatty() and not (rows_on_stdout and sys.stdout.isatty())
+    if live:
+        from synth_actors.cli.live import LiveView, can_be_live
+
+        if on_terminal and can_be_live():
+            return LiveView()
+        why = "rows go to it" if sys.stderr.isatty() and not on_terminal else "stderr is none, or TERM says so"
+        typer.echo(f"--live needs a terminal: {why}; lines instead", err=True)
+        return Lines(budget_usd)
+    return Bar(budget_usd) if on_terminal else Lines(budget_usd)
 
 
 WAITING_INTERVAL_S = 60.0
@@ -54,6 +66,9 @@ class Lines:
         self._first: RowsReport | None = None
         self._said: tuple[int, int] | None = None
         self._said_at = 0.0
+
+    def watch(self, engine: Engine | None) -> None:
+        """Rows are all that a line tells of."""
 
     def show(self, report: RowsReport, note: str = "") -> None:
         """Print a line; nothing at the start, and nothing that was just said."""
@@ -111,6 +126,9 @@ class Bar:
         self._task: TaskID | None = None
         self._started_at = 0.0
 
+    def watch(self, engine: Engine | None) -> None:
+        """Rows are all that a bar tells of."""
+
     def show(self, report: RowsReport, note: str = "") -> None:
         """Draw the bar."""
         if self._progress is None or self._task is None:
@@ -130,7 +148,7 @@ class Bar:
         if self._progress is None:
             typer.echo(line, err=True)
         else:
-            self._progress.console.print(line, markup=False, highlight=False)
+            self._progress.console.print(line, markup=False, emoji=False, highlight=False)  # no name is a smiley
 
     def close(self) -> None:
         """Leave the bar as it is."""

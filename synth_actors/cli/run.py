@@ -26,6 +26,7 @@ from synth_actors.datasets.jobs.prepared import Prepared
 from synth_actors.datasets.report import RowsReport
 from synth_actors.errors import EngineClosedError, SynthActorsError
 from synth_actors.snapshot import Snapshot
+from synth_actors.telemetry.recording import Recorder
 
 LOOK_EVERY_S = 0.5
 """How soon trouble with an endpoint is said."""
@@ -41,7 +42,12 @@ class Ending:
     signal: int | None = None
     elapsed_s: float = 0.0
     note: str = ""  # what keeps the rows from coming
+    recorder: Recorder | None = None  # of a run with a report
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+
+    def keep(self, recorder: Recorder) -> None:
+        """What is to be reported is recorded by `recorder`."""
+        self.recorder = recorder
 
     @property
     def result(self) -> JobResult | None:
@@ -76,7 +82,7 @@ def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> E
     started_at = time.monotonic()
     try:
         with warnings_said(display.say), metrics_page(exports.metrics_port) as page:
-            export = partial(exporting, exports=exports, page=page)
+            export = partial(exporting, exports=exports, page=page, keep=ending.keep)
             trio.run(_watched, prepared, wish, display, ending, export)
             ending.elapsed_s = time.monotonic() - started_at  # closing the page takes up to half a second more
     finally:
@@ -92,6 +98,7 @@ async def _watched(prepared: Prepared, wish: Wish, display: Display, ending: End
             try:
                 async with open_prepared(prepared, wish) as job:
                     ending.job = job
+                    display.watch(job.engine)
                     _begin(job, display, ending)
                     async with export(job.engine):
                         nursery.start_soon(_show, display, ending)
