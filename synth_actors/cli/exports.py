@@ -18,6 +18,8 @@ from synth_actors.telemetry.recording import Recorder, recorded
 
 FLAGS = ("--metrics-port", "--hlog", "--report")
 """What a complaint about them begins with."""
+POINTS_EVERY_S = 0.25
+"""So that a run of seconds is a picture, too; in a long one they become further apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +91,5 @@ async def exporting(
             except ConfigError as exc:
                 raise ConfigError(f"--{exc}") from exc
         if engine is not None and exports.report is not None:
-            keep(await stack.enter_async_context(recorded(engine)))
+            keep(await stack.enter_async_context(recorded(engine, interval_s=POINTS_EVERY_S)))
         yield
