@@ -160,14 +160,28 @@ def read_report(path: Path) -> Report:
         ) from None
 
 
-if __name__ == "__main__":
+def _status(argv: Sequence[str]) -> int:
+    """The same; what is wrong with the input or the machine is a line."""
     try:
-        sys.exit(main(sys.argv[1:]))
-    except ModuleNotFoundError as exc:
-        print(f"benchmarks: needs the package {exc.name}: install the dependency group test", file=sys.stderr)
-        sys.exit(2)
-    except (ConfigError, OSError) as exc:
-        print(f"benchmarks: {' '.join(str(exc).split())}", file=sys.stderr)
-        sys.exit(2)
+        return main(argv)
     except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
+    except ModuleNotFoundError as exc:
+        return _refuse(f"needs the package {exc.name}: install the dependency group test")
+    except (ConfigError, OSError) as exc:
+        return _refuse(str(exc))
+    except Exception as exc:  # what lack of memory broke: it may be the cause of anything
+        from benchmarks.memory_cap import lack_of_memory
+
+        if (line := lack_of_memory(exc)) is None:
+            raise
+        return _refuse(line)
+
+
+def _refuse(line: str) -> int:
+    print(f"benchmarks: {' '.join(line.split())}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(_status(sys.argv[1:]))

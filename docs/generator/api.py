@@ -29,7 +29,18 @@ GIVEN = frozenset(
     """.split()
 )
 """Classes that the engine makes and nobody else."""
-INNER = frozenset({"hdr_encoding", "metric", "metric_names", "otel_attributes", "otel_figures"})
+INNER = frozenset(
+    {
+        "chrome_events",
+        "chrome_figures",
+        "chrome_spans",
+        "hdr_encoding",
+        "metric",
+        "metric_names",
+        "otel_attributes",
+        "otel_figures",
+    }
+)
 """Modules of `telemetry` that only its others use."""
 HIDDEN = frozenset(
     {"IntervalLog.close", "IntervalLog.open", "IntervalLog.run", "OpenTelemetryTracing.opened", "ResponseStream.open"}

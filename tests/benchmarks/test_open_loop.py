@@ -61,7 +61,8 @@ async def test_a_closed_loop_has_no_more_under_way_than_callers(autojump_clock: 
         under_way -= 1
 
     loop = await closed_loop(3, [call] * 10, trio.current_time)
-    assert (most, len(loop.durations_s), loop.elapsed_s) == (3, 10, pytest.approx(4.0))
+    assert (most, len(loop.durations_s)) == (3, 10)
+    assert loop.elapsed_s == pytest.approx(4.0)
 
 
 async def test_what_fails_is_counted_by_its_kind_and_no_duration() -> None:

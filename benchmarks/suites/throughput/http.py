@@ -19,6 +19,7 @@ LATENCY_S = 0.05
 OPERATIONS_PER_CALL = 5
 MAX_TOKENS = 100
 FAULTS = {"fail": 0.02, "reject": 0.02, "retry_after": 0.05}
+ROUNDS = 20
 ENDPOINT_ROUNDS = 3
 """Calls of each caller where they go to a real endpoint: enough for a figure, and little to pay."""
 
@@ -88,8 +89,8 @@ def _run(load: Load) -> _Run:
 
 def calls_of(load: Load) -> int:
     """So many of each kind."""
-    most = ENDPOINT_ROUNDS * load.concurrency if load.endpoint else load.operations
-    return max(load.concurrency, min(most, load.operations // OPERATIONS_PER_CALL))
+    rounds = ENDPOINT_ROUNDS if load.endpoint else ROUNDS
+    return max(load.concurrency, min(rounds * load.concurrency, load.operations // OPERATIONS_PER_CALL))
 
 
 def _bare_s(load: Load, endpoint: Endpoint | str) -> float | None:
