@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import log
+from statistics import median
 from typing import Final
 
-from benchmarks.markdown import number, spread_text
+from benchmarks.figures import number, spread_text
 from benchmarks.result import Report, Row, Spread
 
 Named = tuple[str, Report]
@@ -21,7 +23,7 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One row in the first and the last report that have it, and in those between; `bars` is the way there.
+    """One row in the first and the last report that have it; `bars` and `slope`, a report, are the way there.
 
     `factor` is the last median over the first, None where one of them is not above 0.  It `is_noise` when the ranges of
     the repeats overlap: then the repeats of one report differ as much as the reports.
@@ -34,6 +36,7 @@ class Change:
     factor: float | None
     is_noise: bool
     is_better: bool
+    slope: float | None
     bars: str
 
     @property
@@ -50,8 +53,8 @@ class Change:
 
     def __str__(self) -> str:
         percent = "" if self.factor is None else f" ({self.factor - 1:+.1%})"
-        bars = f" {self.bars}" if self.bars else ""
-        return f"{self.key}: {spread_text(self.first)} -> {spread_text(self.last)} {self.unit}{percent}{bars}"
+        way = "" if self.slope is None else f", {self.slope:+,.3g} a report {self.bars}"
+        return f"{self.key}: {spread_text(self.first)} -> {spread_text(self.last)} {self.unit}{percent}{way}"
 
 
 def is_more_better(row: Row) -> bool:
@@ -64,8 +67,10 @@ def is_more_better(row: Row) -> bool:
     return row.unit in MORE_IS_BETTER or any(word in BETTER_NAMES for word in words)
 
 
-def change_of(rows: Sequence[Row]) -> Change:
-    """From the first to the last of at least two rows of one case."""
+def change_of(at: Sequence[tuple[int, Row]]) -> Change:
+    """From the first to the last of at least two rows of one case, each with the number of its report."""
+    rows = [row for _, row in at]
+    is_long = len(rows) > 2
     first, last = rows[0].value, rows[-1].value
     factor = last.median / first.median if first.median > 0 and last.median > 0 else None
     return Change(
@@ -76,7 +81,8 @@ def change_of(rows: Sequence[Row]) -> Change:
         factor=factor,
         is_noise=first.min <= last.max and last.min <= first.max,
         is_better=(last.median > first.median) == is_more_better(rows[-1]),
-        bars=_bars([row.value.median for row in rows]) if len(rows) > 2 else "",
+        slope=slope_of([(index, row.value.median) for index, row in at]) if is_long else None,
+        bars=_bars([row.value.median for row in rows]) if is_long else "",
     )
 
 
@@ -104,10 +110,10 @@ _LEGEND = (
 
 
 def _changes(reports: Sequence[Named]) -> Iterator[Change]:
-    by_key: dict[str, list[Row]] = {}
-    for _, report in reports:
+    by_key: dict[str, list[tuple[int, Row]]] = {}
+    for index, (_, report) in enumerate(reports):
         for row in report.rows:
-            by_key.setdefault(row.key, []).append(row)
+            by_key.setdefault(row.key, []).append((index, row))
     for rows in by_key.values():
         if len(rows) > 1:
             yield change_of(rows)
@@ -142,6 +148,15 @@ def _lonely(reports: Sequence[Named]) -> Iterator[str]:
     lines = [f"- {key}: {names[0]}" for key, names in counts.items() if len(names) == 1]
     if lines:
         yield "\n".join([f"## In one of them only ({len(lines)})", "", *lines])
+
+
+def slope_of(points: Sequence[tuple[int, float]]) -> float:
+    """How much a value grows from one report to the next: the median over all pairs of points, at least one.
+
+    Sen, Estimates of the regression coefficient based on Kendall's tau (1968): a single report that was made on a busy
+    machine has little part in it.
+    """
+    return median((later - before) / (y - x) for (x, before), (y, later) in combinations(points, 2))
 
 
 def _bars(values: Sequence[float]) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.result import Judged, Report, Row, Spread
+from benchmarks.figures import number, spread_text
+from benchmarks.result import Judged, Report, Row
+from benchmarks.targets import HEAD, targets_of
 
 _AIMED_AT = {"value": "", "share": "above the bare loop ", "ratio": "times the bare loop ", "ideal": "times the ideal "}
 _SIDES = {"most": "<=", "least": ">="}
@@ -14,7 +16,7 @@ _SIDES = {"most": "<=", "least": ">="}
 def to_markdown(report: Report) -> str:
     """The report as a page: where it was made, then one table for each suite."""
     suites = dict.fromkeys([*report.about, *(row.suite for row in report.rows)])
-    parts = ["# Benchmarks", _circumstances(report), *_claims(report)]
+    parts = ["# Benchmarks", _circumstances(report), *_targets(report), *_claims(report)]
     for suite in suites:
         parts += _suite(suite, report)
     return "\n\n".join([*parts, *_missing(report), _LEGEND]) + "\n"
@@ -35,11 +37,15 @@ def claims_of(report: Report) -> Iterator[tuple[str, str, str, str]]:
             yield claim.text, multiple, f"{number(row.value.median)} {row.unit}", f"{claim.than}: {number(than.median)}"
 
 
+def _targets(report: Report) -> Iterator[str]:
+    if rows := list(targets_of(report)):
+        yield f"## The guide's targets, measured\n\n{_grid(HEAD, rows)}"
+
+
 def _claims(report: Report) -> Iterator[str]:
-    lines = [_line(cells) for cells in claims_of(report)]
-    if lines:
-        head = _line(("claim", "measured [min - max]", "value", "against"))
-        yield "\n".join(["## The guide's claims, measured", "", head, "|---|---|---|---|", *lines])
+    if rows := list(claims_of(report)):
+        head = ("claim", "measured [min - max]", "value", "against")
+        yield f"## The guide's claims, measured\n\n{_grid(head, rows)}"
 
 
 def _suite(suite: str, report: Report) -> Iterator[str]:
@@ -89,8 +95,11 @@ def _load(value: float | None) -> str:
 
 def _table(rows: list[Row]) -> str:
     columns = Columns.of(rows)
-    lines = [_line(columns.head()), "|" + "---|" * len(columns.head())]
-    return "\n".join(lines + [_line(columns.cells(row)) for row in rows])
+    return _grid(columns.head(), [columns.cells(row) for row in rows])
+
+
+def _grid(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join([_line(head), "|" + "---|" * len(head), *map(_line, rows)])
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -151,18 +160,3 @@ def _aim(aim: Judged | None) -> tuple[str, str]:
     if aim.of != "value":
         text += f": {spread_text(aim.figure)}"
     return text, "yes" if aim.met else "no"
-
-
-def spread_text(values: Spread | None) -> str:
-    """Median, smallest and largest; `-` for none."""
-    if values is None:
-        return "-"
-    return f"{number(values.median)} [{number(values.min)} - {number(values.max)}]"
-
-
-def number(value: float) -> str:
-    """Three digits, or all before the point."""
-    size = abs(value)
-    if size >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"

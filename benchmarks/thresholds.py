@@ -9,7 +9,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.markdown import spread_text
+from benchmarks.figures import spread_text
 from benchmarks.result import Report, Row, Spread
 from benchmarks.suites import SUITES
 from synth_actors.errors import ConfigError

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.analysis import analysis_of
 from benchmarks.case import Aim, Claim, Measured
-from benchmarks.comparison import comparison_of, is_more_better
+from benchmarks.comparison import comparison_of, is_more_better, slope_of
 from benchmarks.result import Recorded
 from benchmarks.suites import SIX, SUITES
 from synth_actors import Engine, EngineConfig, open_engine
@@ -56,8 +58,23 @@ def test_two_reports_say_what_became_worse_and_better_and_the_largest_change_fir
 def test_more_than_two_reports_show_the_way() -> None:
     named = [(f"{n}.json", report(row("latency: p99", value, value))) for n, value in enumerate((10.0, 20.0, 40.0))]
     assert sections(comparison_of(named))["worse (1)"] == [
-        "latency: p99: 10.0 [10.0 - 10.0] -> 40.0 [40.0 - 40.0] ms (+300.0%) ▁▃█"
+        "latency: p99: 10.0 [10.0 - 10.0] -> 40.0 [40.0 - 40.0] ms (+300.0%), +15 a report ▁▃█"
     ]
+
+
+def test_a_report_from_a_busy_machine_has_little_part_in_the_slope() -> None:
+    assert slope_of([(0, 10.0), (1, 10.0), (2, 900.0), (3, 10.0), (4, 10.0)]) == 0.0
+
+
+@given(
+    start=st.integers(-1000, 1000),
+    step=st.integers(-50, 50),
+    at=st.lists(st.integers(0, 30), min_size=2, max_size=9, unique=True).map(sorted),
+)
+def test_what_grows_evenly_has_its_step_as_slope_even_where_reports_lack_the_row(
+    start: int, step: int, at: list[int]
+) -> None:
+    assert slope_of([(index, float(start + index * step)) for index in at]) == step
 
 
 def test_what_only_one_report_has_is_listed_with_its_name() -> None:

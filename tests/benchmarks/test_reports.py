@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from benchmarks.case import Aim, Case, Claim, Load, Measured
+from benchmarks.figures import number
 from benchmarks.machine import Machine
-from benchmarks.markdown import number, to_markdown
+from benchmarks.markdown import to_markdown
 from benchmarks.result import Missing, Report, Row, Spread, from_json, row_of, to_json
 
 
@@ -188,3 +189,24 @@ def test_claims_texts_missing_cases_and_circumstances_stand_on_the_page() -> Non
     assert "## cache\n\nWhat it saves.\n\n| case |" in page
     assert "## latency\n\nHow long.\n\n## Not measured\n\n- latency: replay: no | traces here\n" in page
     assert "- endpoint: openai:m@http://h\n- memory cap: 512 MiB of address space\n" in page
+
+
+def test_the_guide_s_targets_stand_on_the_page_with_their_multiples() -> None:
+    missing = Missing(suite="memory", name="peak resident", reason="no | /proc here")
+    named = [
+        replace(row_of("latency", case(), [Measured(value=50.0)]), name="uncached p99", unit="ms"),
+        replace(row_of("throughput", case(), [Measured(value=0.0)]), name="failed, 2 % 5xx and 2 % 429", unit="%"),
+    ]
+    page = to_markdown(
+        replace(report(*named), about={"latency": "", "throughput": "", "memory": ""}, missing=(missing,))
+    )
+    table = page.split("## The guide's targets, measured")[1].split("\n## ")[0]
+    for line in (
+        "| p99 below 1000 ms | latency: uncached p99 | 50.0 [50.0 - 50.0] ms | <= 1,000 | 20.0 x |",
+        "| less than 1 % errors | throughput: failed, 2 % 5xx and 2 % 429 | 0.000 [0.000 - 0.000] % | <= 1 | - |",
+        "| throughput: uncached | not measured: the suite has no such row | >= 10 | - |",
+        "not measured: no \\| /proc here",
+    ):
+        assert line in table
+    assert "hits" not in table
+    assert "targets" not in to_markdown(report(row(None, Measured(value=1.0))))
