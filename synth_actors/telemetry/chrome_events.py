@@ -30,7 +30,7 @@ Event = dict[str, object]
 
 
 class EventLog:
-    """Events of a trace, compressed as they come: about 20 bytes each.  Times are whole microseconds since its start.
+    """Events of a trace, compressed as they come: 10 to 20 bytes each.  Times are whole microseconds since its start.
 
     Beyond `most_events` the newest are dropped, and counted.
     """

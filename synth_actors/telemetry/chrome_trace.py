@@ -43,7 +43,7 @@ class ChromeTrace:
     """A Chrome trace of any number of engines, one after the other or at once, all in one thread.
 
     With a `path` it is a context manager that writes the file at the end of the block, whatever ends it; `write` does
-    so at any time.  It holds at most `most_events` events, about 20 bytes each; what comes after is dropped, and the
+    so at any time.  It holds at most `most_events` events, 10 to 20 bytes each; what comes after is dropped, and the
     file says how much.  Figures are looked at every `interval_s` at most, when something happens.  There is no text of
     a prompt, an answer or an error in it.  Time is that of trio's clock; the runs of several stand one after the other.
 
