@@ -91,6 +91,11 @@ def test_a_percentile_is_the_smallest_sample_that_covers_its_share(samples: list
     assert found == min(exact)
 
 
+def test_a_share_that_floats_round_up_is_covered_by_the_sample_of_its_rank() -> None:
+    assert 0.14 * 50 > 7
+    assert Loop(durations_s=[float(n) for n in range(1, 51)]).percentile_s(0.14) == 7.0
+
+
 # the stall
 
 

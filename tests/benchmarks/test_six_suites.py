@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import asking
 from benchmarks.arrivals import TRACES_VARIABLE
 from benchmarks.case import Budget, Load, NotMeasured
+from benchmarks.closed_loop import closed_loop
 from benchmarks.endpoint import check_endpoint
 from benchmarks.result import Row
 from benchmarks.runner import Found, run
 from benchmarks.suites import INNER, SIX, SUITES
+from synth_actors import CacheConfig, EngineConfig, open_engine
 from synth_actors.errors import ConfigError
 
 LINES = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(
@@ -77,6 +80,29 @@ def test_another_endpoint_is_measured_without_what_it_cannot_be_told(name: str) 
     assert all("not local" in each.reason for each in found.missing)
     assert all("replay" in each.name or "2 %" in each.name for each in found.missing)
     assert all(row.ideal is None for row in rows.values())
+
+
+@pytest.mark.parametrize(("name", "kept"), [("throughput", "uncached"), ("latency", "uncached p50")])
+def test_answers_that_are_cut_are_never_taken_for_hits(name: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in no cache: each request for one would be a call, and a paid one where calls are."""
+    monkeypatch.setattr(asking, "MAX_TOKENS", 1)
+    rows, found = measured(name, Load(concurrency=4, operations=61, endpoint="local"))
+    reasons = {each.name: each.reason for each in found.missing if each.name.startswith("cached")}
+    assert set(reasons) == {case.name for case in SUITES[name](4) if case.name.startswith("cached")}
+    assert set(reasons.values()) == {
+        "no answer was whole within 1 tokens, and what is cut or refused is not cached",
+    }
+    assert kept in rows
+
+
+async def test_calls_for_answers_that_the_cache_has_lost_are_found() -> None:
+    async with open_engine("local", EngineConfig(cache=CacheConfig(max_entries=2))) as engine:
+        lost, kept = asking.Hits(engine), asking.Hits(engine)
+        await closed_loop(1, lost.remembering(asking.prompts(20, "lost")))
+        problem = lost.problem(await closed_loop(1, lost.again(40)))
+        assert problem == "of 40 requests for cached answers 40 were no hits"
+        await closed_loop(1, kept.remembering(["Otters?", "Otters!"]))
+        assert kept.problem(await closed_loop(1, kept.again(8))) is None
 
 
 def test_a_spent_budget_is_a_line_of_the_report() -> None:

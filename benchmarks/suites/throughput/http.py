@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import trio
 
+from benchmarks.asking import MAX_TOKENS, Hits, asking, first_call, prompts
 from benchmarks.bare_http import bare_calls, body_of
-from benchmarks.case import Load, Measured
-from benchmarks.closed_loop import Call, Loop, closed_loop
+from benchmarks.case import Load, Measured, NotMeasured
+from benchmarks.closed_loop import Loop, closed_loop
 from benchmarks.engines import MODEL, local_server, recorded_engine, upstream
-from synth_actors import Endpoint, Engine, EngineConfig
+from synth_actors import Endpoint, EngineConfig
 from synth_actors.telemetry.recording import Recording
 
 LATENCY_S = 0.05
 OPERATIONS_PER_CALL = 5
-MAX_TOKENS = 100
+HITS_PER_CALL = 5
 FAULTS = {"fail": 0.02, "reject": 0.02, "retry_after": 0.05}
 ROUNDS = 20
 ENDPOINT_ROUNDS = 3
@@ -26,11 +26,15 @@ ENDPOINT_ROUNDS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """`bare_s` is what the bare loop took for as many calls; None where no local server is asked."""
+    """`bare_s` is what the bare loop took for as many calls; None where no local server is asked.
+
+    `problem` is why `again`, requests that were answered before, is no figure of the cache.
+    """
 
     many: Loop
     alone: Loop
     again: Loop
+    problem: str | None
     recording: Recording
     bare_s: float | None
 
@@ -42,6 +46,8 @@ class _Run:
 def uncached(load: Load) -> Measured:
     """New requests by all callers."""
     run = _run(load)
+    run.many.check()
+    run.alone.check()
     return Measured(
         value=run.many.per_s,
         bare=None if run.bare_s is None else run.calls / run.bare_s,
@@ -53,12 +59,18 @@ def uncached(load: Load) -> Measured:
 
 def one_after_another(load: Load) -> Measured:
     """New requests by one caller, of the same run."""
-    return Measured(value=_run(load).alone.per_s, ideal=None if load.endpoint else 1 / LATENCY_S)
+    alone = _run(load).alone
+    alone.check()
+    return Measured(value=alone.per_s, ideal=None if load.endpoint else 1 / LATENCY_S)
 
 
 def cached(load: Load) -> Measured:
     """Requests that were answered before, of the same run."""
-    return Measured(value=_run(load).again.per_s)
+    run = _run(load)
+    if run.problem is not None:
+        raise NotMeasured(run.problem)
+    run.again.check()
+    return Measured(value=run.again.per_s)
 
 
 def with_faults(load: Load) -> Measured:
@@ -78,13 +90,9 @@ def _run(load: Load) -> _Run:
     with upstream(load, latency=LATENCY_S) as endpoint:
         if load.repeat % 2:  # in turns first, as `timing.side_by_side`
             bare_s = _bare_s(load, endpoint)
-            many, alone, again, recording = trio.run(_engine, load, endpoint)
-        else:
-            many, alone, again, recording = trio.run(_engine, load, endpoint)
-            bare_s = _bare_s(load, endpoint)
-    for loop in (many, alone, again):
-        loop.check()
-    return _Run(many=many, alone=alone, again=again, recording=recording, bare_s=bare_s)
+            return trio.run(_engine, load, endpoint, bare_s)
+        run = trio.run(_engine, load, endpoint, None)
+        return replace(run, bare_s=_bare_s(load, endpoint))
 
 
 def calls_of(load: Load) -> int:
@@ -97,20 +105,21 @@ def _bare_s(load: Load, endpoint: Endpoint | str) -> float | None:
     if isinstance(endpoint, str):
         return None
     assert endpoint.base_url is not None, "the local server has one"
-    bodies = [body_of(prompt, model=MODEL, max_tokens=MAX_TOKENS) for prompt in _prompts(calls_of(load), "many")]
+    bodies = [body_of(prompt, model=MODEL, max_tokens=MAX_TOKENS) for prompt in prompts(calls_of(load), "many")]
     return trio.run(bare_calls, endpoint.base_url, load.concurrency, bodies)
 
 
-async def _engine(load: Load, endpoint: Endpoint | str) -> tuple[Loop, Loop, Loop, Recording]:
+async def _engine(load: Load, endpoint: Endpoint | str, bare_s: float | None) -> _Run:
     config, calls = EngineConfig(max_concurrency=load.concurrency), calls_of(load)
     async with recorded_engine(load, endpoint, config, title="uncached, then cached") as (engine, recorder):
-        await engine.generate("The first call makes and imports what the others find.", max_tokens=MAX_TOKENS)
-        many = await closed_loop(load.concurrency, _asking(engine, _prompts(calls, "many")))
+        hits = Hits(engine)
+        await first_call(engine)
+        many = await closed_loop(load.concurrency, asking(engine, prompts(calls, "many")))
         few = max(2, calls // load.concurrency)  # as long as the others take, about
-        alone = await closed_loop(1, _asking(engine, _prompts(few, "alone")))
-        answered = list(_prompts(few, "alone"))
-        again = await closed_loop(load.concurrency, _asking(engine, (answered[n % few] for n in range(5 * calls))))
-    return many, alone, again, recorder.recording()
+        alone = await closed_loop(1, hits.remembering(prompts(few, "alone")))
+        again = await closed_loop(load.concurrency, hits.again(HITS_PER_CALL * calls))
+        problem = hits.problem(again)
+    return _Run(many=many, alone=alone, again=again, problem=problem, recording=recorder.recording(), bare_s=bare_s)
 
 
 @lru_cache(maxsize=1)
@@ -122,13 +131,5 @@ def _faulty(load: Load) -> tuple[Loop, Recording]:
 async def _engine_with_faults(load: Load, endpoint: Endpoint) -> tuple[Loop, Recording]:
     config = EngineConfig(max_concurrency=load.concurrency)
     async with recorded_engine(load, endpoint, config, title="2 % 5xx and 2 % 429") as (engine, recorder):
-        loop = await closed_loop(load.concurrency, _asking(engine, _prompts(calls_of(load), "faulty")))
+        loop = await closed_loop(load.concurrency, asking(engine, prompts(calls_of(load), "faulty")))
     return loop, recorder.recording()
-
-
-def _prompts(count: int, kind: str) -> Iterator[str]:
-    return (f"Sentence {number} about otters ({kind})." for number in range(count))
-
-
-def _asking(engine: Engine, prompts: Iterable[str]) -> Iterator[Call]:
-    return (partial(engine.generate, prompt, max_tokens=MAX_TOKENS) for prompt in prompts)
