@@ -1,7 +1,8 @@
 """Does a figure fail, or was the machine busy?
 
 A busy machine spoils a measurement, a slower engine all of them: a limit is not kept when it was not kept in any of
-`TRIES` measurements.  Only the suites with lines that failed are measured again.
+`TRIES` measurements.  Only the suites with lines that failed are measured again, and none when one line fails beyond
+doubt: then the answer is known, and whoever broke something need not wait for it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ def judge(
     for number in range(2, TRIES + 1):
         failing = [line for line in verdict.failing if line.figure is not None]
         if not failing:
+            break
+        if sure := [line for line in failing if line.is_beyond_doubt]:
+            say(f"nothing is measured again, beyond doubt: {'; '.join(str(line.limit) for line in sure)}")
             break
         suites = tuple(dict.fromkeys(line.limit.suite for line in failing))
         say(f"not kept so far: {'; '.join(str(line.limit) for line in failing)}")

@@ -16,6 +16,8 @@ from synth_actors.errors import ConfigError
 
 OF: Final = ("value", "ratio", "multiple")
 """Of a row: its value, that over the bare loop's beside it, or the multiple of its claim."""
+DOUBTLESS: Final = 2.0
+"""A ratio that is so many times worse than its limit in all repeats was not spoilt by a busy machine."""
 _FIELDS: Final = ("case", "of", "most", "least", "why")
 
 
@@ -74,6 +76,15 @@ class Line:
         if self.figure is None:
             return not self.was_asked
         return self.limit.holds(self.figure.median)
+
+    @property
+    def is_beyond_doubt(self) -> bool:
+        """A ratio so far off in every repeat that no busy moment explains it: the loop beside it has that too."""
+        if self.figure is None or self.limit.of != "ratio":
+            return False
+        best = self.figure.min if self.limit.at == "most" else self.figure.max
+        times = self.limit.times_better(best)
+        return times is not None and times < 1 / DOUBTLESS
 
     def __str__(self) -> str:
         mark = ("ok  " if self.passed else "FAIL") if self.was_asked else "-   "

@@ -123,6 +123,41 @@ def test_what_is_slow_every_time_fails_after_so_many_tries() -> None:
     assert len(machine.asked) == TRIES - 1
 
 
+def test_a_ratio_that_is_far_off_in_every_repeat_is_believed_at_once() -> None:
+    machine = Machine()
+    alone = limit("throughput: alone", of="ratio", bound=10.0)
+    found = report(
+        row("throughput: alone", Measured(value=21.0, bare=1.0), Measured(value=40.0, bare=1.0)),
+        row("latency: p99", 50.0),
+    )
+    verdict = judge(Thresholds(limits=(alone, limit())), found, machine.measure, machine.said.append)
+    assert not verdict.passed
+    assert len(verdict.failing) == 2
+    assert machine.asked == []
+    assert machine.said == ["nothing is measured again, beyond doubt: throughput: alone (over the bare loop) <= 10"]
+
+
+@pytest.mark.parametrize(
+    ("of", "at", "bound", "values", "sure"),
+    [
+        ("ratio", "most", 10.0, (20.1, 40.0), True),
+        ("ratio", "most", 10.0, (20.0, 40.0, 50.0), False),
+        ("ratio", "least", 10.0, (1.0, 4.9), True),
+        ("ratio", "least", 10.0, (1.0, 5.0), False),
+        ("ratio", "most", 0.0, (20.0, 40.0), False),
+        ("value", "most", 10.0, (1e6, 1e6), False),
+    ],
+)
+def test_only_a_ratio_is_beyond_doubt_and_only_in_its_best_repeat(
+    of: str, at: str, bound: float, values: tuple[float, ...], sure: bool
+) -> None:
+    one = limit("throughput: alone", of=of, at=at, bound=bound)
+    found = report(row("throughput: alone", *(Measured(value=value, bare=1.0) for value in values)))
+    (only,) = Thresholds(limits=(one,)).judge(found).lines
+    assert only.is_beyond_doubt is sure
+    assert not (sure and only.passed)
+
+
 def test_what_is_kept_or_cannot_be_measured_is_not_measured_again() -> None:
     machine = Machine()
     found = report(row("latency: p99", 1.0), missing=(Missing(suite="latency", name="p50", reason="no"),))
