@@ -61,8 +61,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def copy_to(folder: Path) -> Path:
-    """What git knows of this tree, as it stands on disk."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    """What git knows of this tree or would, as it stands on disk."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
