@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
@@ -21,11 +22,13 @@ from synth_actors.findings import Finding
 from synth_actors.policy.interval import PerformanceMetrics
 from synth_actors.snapshot import EndpointSnapshot, Snapshot
 
-MOST_ENDPOINTS = 6
 MOST_FINDINGS = 3
+LEAST_MESSAGES = 3
+"""Lines that what was said gets before endpoints and findings get more than one."""
+LABEL_COLUMNS = 8
 MIB = 2**20
 WIDE = 120
-"""Columns from which endpoints have more figures."""
+"""Columns from which endpoints have their model, too."""
 _STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 _STATES = {"open": "green", "paused": "yellow", "probing": "yellow", "fatal": "red"}
 
@@ -34,8 +37,9 @@ _STATES = {"open": "green", "paused": "yellow", "probing": "yellow", "fatal": "r
 class Frame:
     """One picture.
 
-    `recent` is what was done in the last seconds, None before there are any; `before` rows were there when this run
-    began, `elapsed_s` ago.  `note` says what keeps the rows from coming.
+    `recent` is what was done in the last seconds; without it the durations are those of the whole run.  `before` rows
+    were there when this run began, `elapsed_s` ago.  `note` says what keeps the rows from coming, `messages` what was
+    said so far, the newest last.
     """
 
     report: RowsReport
@@ -45,20 +49,36 @@ class Frame:
     snapshot: Snapshot | None = None
     recent: PerformanceMetrics | None = None
     findings: Sequence[Finding] = ()
+    messages: Sequence[str] = ()
 
     def rows_per_s(self) -> float:
         """Since the beginning; repeated rows are taken back."""
         return max(0, self.report.valid - self.before) / self.elapsed_s if self.elapsed_s > 0 else 0.0
 
 
-def picture(frame: Frame, width: int) -> RenderableType:
-    """The whole picture, at most `width` columns wide."""
-    parts: list[RenderableType] = [_bar(frame, width), _figures(frame)]
-    if frame.snapshot is not None:
-        parts.append(_endpoints(frame.snapshot, width))
-    if frame.findings:
-        parts.append(_findings(frame.findings))
+def picture(frame: Frame, width: int, height: int) -> RenderableType:
+    """The whole picture, `width` columns wide and at most `height` lines high, if that is 12 or more."""
+    lines = list(_lines(frame))
+    endpoints = [] if frame.snapshot is None else list(frame.snapshot.router.endpoints.values())
+    said = [line for message in frame.messages for line in wrap(plain(message), max(10, width))]
+    wanted = (len(endpoints), min(len(frame.findings), MOST_FINDINGS), len(said))
+    for_endpoints, for_findings, for_messages = _rooms(height - 1 - len(lines) - bool(endpoints), wanted)
+    parts: list[RenderableType] = [_bar(frame, width), _figures(lines)]
+    if frame.snapshot is not None and for_endpoints:
+        parts.append(_endpoints(endpoints, frame.snapshot, width=width, room=for_endpoints))
+    parts += [_finding(finding) for finding in frame.findings[:for_findings]]
+    parts += [_line((line, "yellow")) for line in said[len(said) - for_messages :]]
     return Group(*parts)
+
+
+def _rooms(room: int, wanted: tuple[int, int, int]) -> tuple[int, int, int]:
+    """How many lines endpoints, findings and messages get: each a few first, then more in this order."""
+    given = [0, 0, 0]
+    least = (min(1, wanted[0]), min(1, wanted[1]), min(LEAST_MESSAGES, wanted[2]))
+    for goal in (least, wanted):
+        for at, most in enumerate(goal):
+            given[at] += max(0, min(most - given[at], room - sum(given)))
+    return given[0], given[1], given[2]
 
 
 def plain(text: str) -> str:
@@ -67,7 +87,7 @@ def plain(text: str) -> str:
 
 
 def _line(*parts: tuple[str, str] | str) -> Text:
-    line = Text(no_wrap=True, overflow="ellipsis", end="")
+    line = Text(no_wrap=True, overflow="ellipsis")
     for part in parts:
         text, style = (part, "") if isinstance(part, str) else part
         line.append(plain(text), style=style)
@@ -93,11 +113,11 @@ def _bar(frame: Frame, width: int) -> RenderableType:
     return grid
 
 
-def _figures(frame: Frame) -> RenderableType:
-    grid = _grid()
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    for name, text in _lines(frame):
+def _figures(lines: Sequence[tuple[str, Text]]) -> RenderableType:
+    grid = _grid(expand=True)
+    grid.add_column(style="bold", no_wrap=True, width=LABEL_COLUMNS)
+    grid.add_column(ratio=1)
+    for name, text in lines:
         grid.add_row(_line(name), text)
     return grid
 
@@ -111,12 +131,7 @@ def _lines(frame: Frame) -> Iterator[tuple[str, Text]]:
         most = min(router.max_concurrency, router.concurrency_cap or router.max_concurrency)
         calls = f"{router.in_flight:,} of {most:,} under way, {router.backlog + router.delayed:,} waiting"
         yield "requests", _line(f"{now} now, {mean} on average; {calls}")
-    if recent is not None:
-        marks = {"p50": recent.p50_s, "p95": recent.p95_s, "p99": recent.p99_s}
-        text = ", ".join(f"{name} {_seconds(value)}" for name, value in marks.items())
-        errors = (f"; {recent.error_rate:.1%} failed", "red") if recent.failed else ""
-        yield "answers", _line(f"{text} in the last {recent.elapsed_s:.0f} s", errors)
-    if snapshot is not None:
+        yield "answers", _durations(recent, snapshot)
         cache, memory = snapshot.cache, snapshot.memory
         off = "" if cache.enabled else "off; "
         yield (
@@ -131,6 +146,21 @@ def _lines(frame: Frame) -> Iterator[tuple[str, Text]]:
         yield "waiting", _line((frame.note, "yellow"))
 
 
+def _durations(recent: PerformanceMetrics | None, snapshot: Snapshot) -> Text:
+    if recent is None:
+        whole = snapshot.latency["response"]
+        return _line(f"{_marks(whole.p50_s, whole.p95_s, whole.p99_s)} in the whole run")
+    failed = (f"; {recent.error_rate:.1%} failed", "red") if recent.failed else ""
+    return _line(
+        f"{_marks(recent.p50_s, recent.p95_s, recent.p99_s)} in the last {max(1.0, recent.elapsed_s):.0f} s", failed
+    )
+
+
+def _marks(p50_s: float, p95_s: float, p99_s: float) -> str:
+    marks = {"p50": p50_s, "p95": p95_s, "p99": p99_s}
+    return ", ".join(f"{name} {_seconds(value)}" for name, value in marks.items())
+
+
 def _dollars(report: RowsReport, snapshot: Snapshot) -> str:
     spent, budget = report.usage.cost_usd, snapshot.router.budget_usd
     text = "of unknown price" if spent is None else f"${spent:,.4f}" if spent < 1 else f"${spent:,.2f}"
@@ -139,20 +169,18 @@ def _dollars(report: RowsReport, snapshot: Snapshot) -> str:
     return text + (f", ${saved:,.2f} saved by the cache" if saved else "")
 
 
-def _endpoints(snapshot: Snapshot, width: int) -> RenderableType:
-    table = Table(box=None, padding=(0, 1, 0, 0), expand=True, header_style="dim")
-    heads = ("state", "calls", "failed", "at once", "p99", *(("tokens", "dollars", "model") if width >= WIDE else ()))
-    table.add_column("endpoint", no_wrap=True, overflow="ellipsis", ratio=1, min_width=12)
+def _endpoints(endpoints: Sequence[EndpointSnapshot], snapshot: Snapshot, *, width: int, room: int) -> RenderableType:
+    """A line each; where there are more than `room`, the last line counts those that are not shown."""
+    table = Table(box=None, padding=(0, 1, 0, 0), expand=True, header_style="dim", pad_edge=False)
+    heads = ("state", "calls", "failed", "at once", "tokens", "dollars", "p99", *(("model",) if width >= WIDE else ()))
+    table.add_column("endpoint", overflow="ellipsis", ratio=1, min_width=8)
     for head in heads:
         right = head not in ("state", "model")
         table.add_column(head, no_wrap=True, overflow="ellipsis", justify="right" if right else "left")
-    endpoints = list(snapshot.router.endpoints.values())
-    for endpoint in endpoints[:MOST_ENDPOINTS]:
-        cells = _cells(endpoint, snapshot)
-        if width < WIDE:
-            cells = cells[: len(heads) + 1]
-        table.add_row(*cells)
-    if (more := len(endpoints) - MOST_ENDPOINTS) > 0:
+    shown = endpoints if len(endpoints) <= room else endpoints[: room - 1]
+    for endpoint in shown:
+        table.add_row(*_cells(endpoint, snapshot)[: 1 + len(heads)])
+    if more := len(endpoints) - len(shown):
         table.add_row(_line((f"and {more} more", "dim")), *[""] * len(heads))
     return table
 
@@ -167,11 +195,24 @@ def _cells(endpoint: EndpointSnapshot, snapshot: Snapshot) -> list[Text]:
         _line(f"{endpoint.attempts:,}"),
         _line((f"{failed:,}", "red" if failed else "")),
         _line(calls),
+        _line(_short(tokens)),
+        _line(_usd(endpoint.cost_usd)),
         _line(_seconds(_service_p99_s(endpoint, snapshot))),
-        _line(f"{tokens:,}"),
-        _line("-" if endpoint.cost_usd is None else f"{endpoint.cost_usd:,.4f}"),
         _line(endpoint.model),
     ]
+
+
+def _usd(value: float | None) -> str:
+    """As short as a column is: `-` where it is not known."""
+    return "-" if value is None else f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.4f}"
+
+
+def _short(count: int) -> str:
+    """`12.3k`, `4.56M`: three digits that count."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g}{letter}" if count < 999.5 * size else f"{count / size:,.0f}{letter}"
+    return str(count)
 
 
 def _service_p99_s(endpoint: EndpointSnapshot, snapshot: Snapshot) -> float:
@@ -182,19 +223,15 @@ def _service_p99_s(endpoint: EndpointSnapshot, snapshot: Snapshot) -> float:
     return 0.0
 
 
-def _findings(findings: Sequence[Finding]) -> RenderableType:
-    grid = _grid()
-    grid.add_column(no_wrap=True, overflow="ellipsis")
-    for finding in findings[:MOST_FINDINGS]:
-        remedy = on_command_line(finding.remedy)
-        grid.add_row(_line((f"[{finding.severity}] ", _STYLES[finding.severity]), f"{finding.what}: {remedy}"))
-    return grid
+def _finding(finding: Finding) -> Text:
+    remedy = on_command_line(finding.remedy)
+    return _line((f"[{finding.severity}] ", _STYLES[finding.severity]), f"{finding.what}: {remedy}")
 
 
 def _seconds(value: float) -> str:
     if value <= 0:
         return "-"
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s" if value >= 100 else f"{value:.1f} s"
+    return f"{value * 1000:.3g} ms" if value < 0.9995 else f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 
 
 def _duration(seconds: float) -> str:

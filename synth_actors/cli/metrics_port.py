@@ -7,11 +7,9 @@ reach it: the page has no password, and says what a run costs and which models i
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-
-import typer
 
 from synth_actors.cli.settings import Limit
 from synth_actors.engine import Engine
@@ -51,8 +49,8 @@ def check_port(port: int | None) -> None:
 
 
 @contextmanager
-def metrics_page(port: int | None) -> Iterator[MetricsPage | None]:
-    """Serve a page at `port` while the block runs, in a thread of its own; which port that is, is said.  None: nothing.
+def metrics_page(port: int | None, say: Callable[[str], None]) -> Iterator[MetricsPage | None]:
+    """Serve a page at `port` while the block runs, in a thread of its own; None: nothing.  `say` says which port it is.
 
     Raises:
         ConfigError: the port is in use, or may not be used.
@@ -68,7 +66,7 @@ def metrics_page(port: int | None) -> Iterator[MetricsPage | None]:
     except OSError as exc:
         raise ConfigError(f"--metrics-port {port}: {_trouble(exc)}; give another, or 0 for any free one") from exc
     try:
-        typer.echo(f"metrics: http://{HOST}:{server.server_address[1]}/metrics", err=True)
+        say(f"metrics: http://{HOST}:{server.server_address[1]}/metrics")
         yield MetricsPage(registry)
     finally:
         with suppress(OSError):  # nobody can do anything about it, and the run is over

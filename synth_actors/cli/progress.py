@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -10,6 +11,7 @@ import typer
 
 from synth_actors.datasets.report import RowsReport
 from synth_actors.engine import Engine
+from synth_actors.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -32,23 +34,29 @@ class Display(Protocol):
         """Something happened that should not wait for the next figures."""
         ...
 
-    def close(self) -> None:
-        """No more figures come.  May be called again."""
+    def close(self, report: RowsReport | None = None, snapshot: Snapshot | None = None) -> None:
+        """No more figures come; these are the last, unless the run broke off.  May be called again."""
         ...
 
 
 def display_for(*, rows_on_stdout: bool, budget_usd: float | None = None, live: bool = False) -> Display:
     """A bar when stderr is a terminal on which no rows appear, or, if wanted `live`, everything that is known."""
-    on_terminal = sys.stderr.isatty() and not (rows_on_stdout and sys.stdout.isatty())
-    if live:
-        from synth_actors.cli.live import LiveView, can_be_live
+    rows_come_between = rows_on_stdout and sys.stdout.isatty()
+    if _can_be_drawn_on() and not rows_come_between:
+        if not live:
+            return Bar(budget_usd)
+        from synth_actors.cli.live import LiveView
 
-        if on_terminal and can_be_live():
-            return LiveView()
-        why = "rows go to it" if sys.stderr.isatty() and not on_terminal else "stderr is none, or TERM says so"
+        return LiveView()
+    if live:
+        why = "rows go to it" if _can_be_drawn_on() else "stderr is none, or TERM says so"
         typer.echo(f"--live needs a terminal: {why}; lines instead", err=True)
-        return Lines(budget_usd)
-    return Bar(budget_usd) if on_terminal else Lines(budget_usd)
+    return Lines(budget_usd)
+
+
+def _can_be_drawn_on() -> bool:
+    """Whether stderr is a terminal on which what stands there can be drawn anew."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 WAITING_INTERVAL_S = 60.0
@@ -87,8 +95,8 @@ class Lines:
         """Print it."""
         typer.echo(line, err=True)
 
-    def close(self) -> None:
-        """Nothing is left to show."""
+    def close(self, report: RowsReport | None = None, snapshot: Snapshot | None = None) -> None:
+        """Nothing is left to show: the summary has the last figures."""
 
 
 def line_of(
@@ -150,9 +158,11 @@ class Bar:
         else:
             self._progress.console.print(line, markup=False, emoji=False, highlight=False)  # no name is a smiley
 
-    def close(self) -> None:
-        """Leave the bar as it is."""
+    def close(self, report: RowsReport | None = None, snapshot: Snapshot | None = None) -> None:  # noqa: ARG002 -- a bar has rows only
+        """Leave the bar with the last figures."""
         if self._progress is not None:
+            if report is not None:
+                self.show(report)
             self._progress.stop()
 
 

@@ -81,10 +81,11 @@ def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> E
     ending = Ending(prepared.making.plan.job.count)
     started_at = time.monotonic()
     try:
-        with warnings_said(display.say), metrics_page(exports.metrics_port) as page:
+        with warnings_said(display.say), metrics_page(exports.metrics_port, display.say) as page:
             export = partial(exporting, exports=exports, page=page, keep=ending.keep)
             trio.run(_watched, prepared, wish, display, ending, export)
             ending.elapsed_s = time.monotonic() - started_at  # closing the page takes up to half a second more
+        display.close(ending.report, ending.snapshot)
     finally:
         display.close()
     return ending

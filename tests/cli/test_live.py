@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -22,8 +23,8 @@ from rich.console import Console
 from synth_actors import EngineConfig, open_engine
 from synth_actors.cli.app import run_command
 from synth_actors.cli.live import LiveView
-from synth_actors.cli.live_frame import MOST_ENDPOINTS, Frame, picture
-from synth_actors.cli.progress import Bar
+from synth_actors.cli.live_frame import Frame, picture
+from synth_actors.cli.progress import Bar, Lines, display_for
 from synth_actors.config import Endpoint, Price
 from synth_actors.datasets.report import RowsReport
 from synth_actors.findings import Finding
@@ -78,23 +79,55 @@ async def frame(endpoints: list[Endpoint]) -> Frame:
     )
 
 
-def drawn(shown: Frame, width: int) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
-    console.print(picture(shown, width))
+def drawn(shown: Frame, width: int, height: int = 24) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=True, color_system=None)
+    console.print(picture(shown, width, height))
     file = console.file
     assert isinstance(file, io.StringIO)
     return file.getvalue().splitlines()
 
 
+@pytest.mark.parametrize("height", [12, 24, 50])
 @pytest.mark.parametrize("width", [40, 80, 200])
-async def test_no_line_is_longer_than_the_terminal_and_all_fit_its_24(
-    width: int, autojump_clock: trio.testing.MockClock
+async def test_no_line_is_longer_than_the_terminal_and_no_more_are_drawn_than_it_has(
+    width: int, height: int, autojump_clock: trio.testing.MockClock
 ) -> None:
     endpoints = [scripted(f"{NASTY}{'x' * 200}{number}") for number in range(9)]
-    lines = drawn(await frame(endpoints), width)
+    full = replace(await frame(endpoints), note="why " * 100, messages=[f"{number} said " * 30 for number in range(99)])
+    lines = drawn(full, width, height)
     assert max(map(len, lines)) <= width
-    assert len(lines) <= 23
+    assert len(lines) == height
     assert "".join(lines).isprintable()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+async def test_what_does_not_fit_costs_no_name_of_a_figure(width: int, autojump_clock: trio.testing.MockClock) -> None:
+    lines = drawn(replace(await frame([scripted("one")]), note="why " * 100), width)
+    names = {line.split(" ")[0] for line in lines}
+    assert names >= {"requests", "answers", "cache", "memory", "dollars", "waiting"}
+    assert any(line.endswith("…") for line in lines)
+
+
+async def test_what_was_said_last_stays_in_sight(autojump_clock: trio.testing.MockClock) -> None:
+    endpoints = [scripted(f"e{number}") for number in range(20)]
+    shown = replace(await frame(endpoints), messages=[f"said {number}" for number in range(9)])
+    lines = drawn(shown, 80, 24)
+    assert [line.strip() for line in lines[-3:]] == ["said 6", "said 7", "said 8"]
+    more = [line.strip() for line in drawn(shown, 80, 50) if "said" in line]
+    assert more == [f"said {number}" for number in range(9)]
+
+
+async def test_a_line_of_an_endpoint_has_all_its_figures_at_80_columns(autojump_clock: trio.testing.MockClock) -> None:
+    lines = drawn(await frame([scripted("anthropic:claude-haiku-5-5")]), 80)
+    (head,) = [line for line in lines if line.startswith("endpoint")]
+    assert head.split() == ["endpoint", "state", "calls", "failed", "at", "once", "tokens", "dollars", "p99"]
+    (line,) = [line for line in lines if line.startswith("anthropic:claude-haiku-5-5")]
+    assert re.search(r"-5-5 +open +30 +0 +10(/\d+)? +30k +0\.0400 +1\.00 s", line)
+
+
+async def test_without_a_recent_part_the_durations_are_of_the_whole_run(autojump_clock: trio.testing.MockClock) -> None:
+    text = "\n".join(drawn(replace(await frame([scripted("one")]), recent=None), 80))
+    assert "p50 1.00 s, p95 2.00 s, p99 2.00 s in the whole run" in text
 
 
 async def test_all_figures_are_there(autojump_clock: trio.testing.MockClock) -> None:
@@ -107,14 +140,17 @@ async def test_all_figures_are_there(autojump_clock: trio.testing.MockClock) -> 
     assert re.search(r"memory +[\d,]+ of [\d,]+ MiB", text)
     assert re.search(r"dollars +\$0\.1200 of \$5", text)
     assert re.search(r"waiting +waiting for two", text)
-    assert re.search(r"one +open +30 +0 +10(/\d+)? +1\.00 s +30,000 +0\.0400 +script", text)
+    assert re.search(r"one +open +30 +0 +10(/\d+)? +30k +0\.0400 +1\.00 s +script", text)
     assert text.count("[critical] requests wait for a place: --concurrency 24") == 3
 
 
 async def test_more_endpoints_than_fit_are_counted(autojump_clock: trio.testing.MockClock) -> None:
-    lines = drawn(await frame([scripted(f"e{number}") for number in range(MOST_ENDPOINTS + 3)]), 80)
-    assert sum(line.startswith("e") and "open" in line for line in lines) == MOST_ENDPOINTS
-    assert any(line.startswith("and 3 more") for line in lines)
+    shown = await frame([scripted(f"e{number}") for number in range(20)])
+    lines = drawn(shown, 80, 20)
+    seen = sum(bool(re.match(r"e\d+ +open", line)) for line in lines)
+    assert 0 < seen < 20
+    assert any(line.startswith(f"and {20 - seen} more") for line in lines)
+    assert sum(bool(re.match(r"e\d+ +open", line)) for line in drawn(shown, 80, 50)) == 20
 
 
 async def test_endpoints_that_fail_stand_out(autojump_clock: trio.testing.MockClock) -> None:
@@ -143,15 +179,78 @@ async def test_a_view_takes_figures_and_leaves_the_last_of_them_on_the_screen() 
         await engine.generate_batch([f"Fact {number}" for number in range(20)], max_tokens=400)
         view.say(f"openai:m: {NASTY}")
         view.show(replace(REPORT, missing=0), "a note")
+        snapshot = engine.metrics_now()
     view.show(REPORT)  # the engine is closed: what is known of it stays
-    view.close()
+    view.close(REPORT, snapshot)
     view.close()
     shown = text.getvalue()
-    assert "openai:m: evil [2J [bold]:smile:[/bold] name" in shown
-    last = shown[shown.rindex("340 of 1,000 rows") :]
-    assert "20 entries" in last
-    assert "local" in last
-    assert shown.rstrip("\n").endswith("\x1b[?25h")
+    assert shown.count("\x1b[?1049h") == shown.count("\x1b[?1049l") == 1
+    left = shown[shown.index("\x1b[?1049l") :]
+    assert "openai:m: evil [2J [bold]:smile:[/bold] name\n" in left
+    assert "340 of 1,000 rows, 7 missing" in left
+    assert "20 entries" in left
+    assert "in the whole run" in left
+    assert re.search(r"^local +open +20 ", left, re.MULTILINE)
+    assert "\x1b" not in left[len("\x1b[?1049l") :]
+    assert shown.rindex("\x1b[?25l") < shown.rindex("\x1b[?25h") < shown.rindex("\x1b[?1049l")
+
+
+def test_where_nothing_is_asked_the_other_screen_is_never_shown() -> None:
+    text = io.StringIO()
+    view = LiveView(console_on(text))
+    view.watch(None)
+    view.say("all is there")
+    view.show(REPORT)
+    view.close(REPORT)
+    assert text.getvalue() == "all is there\n"
+
+
+async def test_what_was_said_before_is_printed_once_and_seen_below_the_figures() -> None:
+    text = io.StringIO()
+    view = LiveView(console_on(text))
+    async with open_engine(["local"]) as engine:
+        view.watch(engine)
+        view.say("metrics: here")
+        view.show(RowsReport(asked=10))
+        view.show(RowsReport(asked=10))
+        view.close(RowsReport(asked=10))
+    before, on_other_screen, left = re.split(r"\x1b\[\?1049[hl]", text.getvalue())
+    assert before == "metrics: here\n"
+    assert "metrics: here" in on_other_screen
+    assert "metrics: here" not in left
+
+
+async def test_a_terminal_that_has_gone_ends_no_run() -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    view = LiveView(console_on(Gone()))
+    async with open_engine(["local"]) as engine:
+        view.watch(engine)
+        view.show(RowsReport(asked=10))
+        await engine.generate("Fact", max_tokens=400)
+        view.close(RowsReport(asked=10))
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("terminal", ["dumb", ""])
+def test_on_a_terminal_that_cannot_be_drawn_on_there_are_lines(
+    live: bool, terminal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(isatty=lambda: True, write=lambda _text: 0, flush=lambda: None))
+    monkeypatch.setenv("TERM", terminal)
+    assert isinstance(display_for(rows_on_stdout=False, live=live), Lines)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(display_for(rows_on_stdout=False, live=live), LiveView if live else Bar)
+
+
+def test_a_bar_ends_with_the_last_figures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    bar = Bar()
+    bar.show(RowsReport(asked=10))
+    bar.close(RowsReport(asked=10, valid=10))
+    assert "10/10" in capsys.readouterr().err
 
 
 def test_a_name_is_no_smiley_for_the_bar_either(capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,7 +303,8 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_the_last_figures_on_it(here: P
         process.wait()
         os.close(controller)
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
-    assert shown.rindex("of 200,000 rows") < shown.rindex("\x1b[?25h") < shown.rindex("-> r.jsonl.partial")
+    restored = shown.index("\x1b[?1049l")
+    assert shown.index("\x1b[?25h") < restored < shown.rindex("of 200,000 rows") < shown.rindex("-> r.jsonl.partial")
 
 
 def _read_until(file: int, wanted: str) -> str:

@@ -8,7 +8,7 @@ import re
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,8 +197,8 @@ def test_what_closing_the_page_takes_is_no_time_of_the_run(monkeypatch: pytest.M
     clock.monotonic = lambda: clock.now
 
     @contextmanager
-    def closes_slowly(port: int | None) -> Iterator[MetricsPage | None]:
-        with metrics_page(port) as page:
+    def closes_slowly(port: int | None, say: Callable[[str], None]) -> Iterator[MetricsPage | None]:
+        with metrics_page(port, say) as page:
             yield page
         clock.now += 1000.0
 
