@@ -53,7 +53,7 @@ class Change:
 
     def __str__(self) -> str:
         percent = "" if self.factor is None else f" ({self.factor - 1:+.1%})"
-        way = "" if self.slope is None else f", {self.slope:+,.3g} a report {self.bars}"
+        way = "" if self.slope is None else f", {'+-'[self.slope < 0]}{number(abs(self.slope))} a report {self.bars}"
         return f"{self.key}: {spread_text(self.first)} -> {spread_text(self.last)} {self.unit}{percent}{way}"
 
 

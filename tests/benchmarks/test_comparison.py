@@ -58,8 +58,14 @@ def test_two_reports_say_what_became_worse_and_better_and_the_largest_change_fir
 def test_more_than_two_reports_show_the_way() -> None:
     named = [(f"{n}.json", report(row("latency: p99", value, value))) for n, value in enumerate((10.0, 20.0, 40.0))]
     assert sections(comparison_of(named))["worse (1)"] == [
-        "latency: p99: 10.0 [10.0 - 10.0] -> 40.0 [40.0 - 40.0] ms (+300.0%), +15 a report ▁▃█"
+        "latency: p99: 10.0 [10.0 - 10.0] -> 40.0 [40.0 - 40.0] ms (+300.0%), +15.0 a report ▁▃█"
     ]
+
+
+def test_a_slope_down_has_its_sign_and_three_digits() -> None:
+    named = [(f"{n}.json", report(row("latency: p99", value, value))) for n, value in enumerate((4e4, 3e4, 2e4))]
+    (line,) = sections(comparison_of(named))["better (1)"]
+    assert line.endswith("ms (-50.0%), -10,000 a report █▅▁")
 
 
 def test_a_report_from_a_busy_machine_has_little_part_in_the_slope() -> None:
