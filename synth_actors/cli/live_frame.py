@@ -126,11 +126,11 @@ def _lines(frame: Frame) -> Iterator[tuple[str, Text]]:
     snapshot, recent = frame.snapshot, frame.recent
     if snapshot is not None:
         router = snapshot.router
-        now = "-" if recent is None else f"{recent.throughput_per_s:,.1f}/s"
+        now = "" if recent is None else f"{recent.throughput_per_s:,.1f}/s now, "
         mean = f"{snapshot.throughput_per_s:,.1f}/s"
         most = min(router.max_concurrency, router.concurrency_cap or router.max_concurrency)
         calls = f"{router.in_flight:,} of {most:,} under way, {router.backlog + router.delayed:,} waiting"
-        yield "requests", _line(f"{now} now, {mean} on average; {calls}")
+        yield "requests", _line(f"{now}{mean} on average; {calls}")
         yield "answers", _durations(recent, snapshot)
         cache, memory = snapshot.cache, snapshot.memory
         off = "" if cache.enabled else "off; "

@@ -55,6 +55,10 @@ def _facts(recording: Recording, prepared: Prepared, rows: RowsReport, ended: st
     cost_usd = rows.usage.cost_usd
     yield "dollars", "unknown: an endpoint has no price" if cost_usd is None else f"{cost_usd:.6g}"
     yield "tokens", f"{rows.usage.input_tokens:,} in, {rows.usage.output_tokens:,} out"
+    if prepared.config.budget_usd is not None:
+        yield "budget", f"${prepared.config.budget_usd:g}"
+    if prepared.short:  # of a job the label is the name of a field
+        yield "schema", prepared.label.removeprefix("SCHEMA ")
     yield "endpoints", ", ".join(endpoint.name for endpoint in prepared.endpoints)
     yield "output", "stdout" if prepared.output is None else prepared.output.name
     yield "lasted", f"{recording.last.taken_at_s:.1f} s"

@@ -128,7 +128,7 @@ def test_a_signal_waits_for_what_is_paid_and_asks_for_nothing_more(
 def test_a_second_signal_stops_at_once_and_says_what_may_be_on_the_bill(
     tmp_path: Path, server: SlowServer, number: signal.Signals, status: int
 ) -> None:
-    with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint, "--report", "run.html") as process:
         wait_until_held(server, 4)
         process.send_signal(number)
         wait_for_line(process, b"stopping: ")
@@ -139,6 +139,9 @@ def test_a_second_signal_stops_at_once_and_says_what_may_be_on_the_bill(
     assert b"Traceback" not in err
     assert b"40 of 1000 rows" in err
     assert b"4 calls have brought no answer and may be on the bill" in err
+    page = (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert "interrupted" in page
+    assert "40 valid of 1,000 asked for" in page
 
 
 def test_what_was_answered_before_a_signal_is_not_asked_again(tmp_path: Path, server: SlowServer) -> None:

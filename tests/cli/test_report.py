@@ -51,6 +51,21 @@ def test_a_run_that_fails_leaves_a_page_too(capfd: Capture) -> None:
     assert "openai:m" in page
 
 
+def test_a_page_names_the_schema_and_the_budget_and_neither_prompt_nor_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_KEY", "sk-1234567890-secret")
+    Path("c.toml").write_text(
+        '[engine]\noutage_patience_s = 0.1\nbudget_usd = 2\n[[endpoints]]\nprovider = "openai"\nmodel = "m"\n'
+        'base_url = "http://127.0.0.1:9/v1"\napi_key_env = "ZOO_KEY"\n'
+        "price = { input_usd_per_mtok = 0.1, output_usd_per_mtok = 0.4 }\n"
+    )
+    assert command("--report", "run.html", "--config", "c.toml", "--instructions", "Zebras of Lyon") == 1
+    page = Path("run.html").read_text(encoding="utf-8")
+    assert "a.json" in page
+    assert "$2<" in page
+    assert "Zebras" not in page
+    assert "sk-1234567890-secret" not in page
+
+
 def test_of_a_job_that_is_complete_there_is_nothing_to_report(capfd: Capture) -> None:
     assert run_command(["run"]) == 0
     assert run_command(["run", "--resume", "--report", "run.html"]) == 0
