@@ -14,6 +14,7 @@ from benchmarks.endpoint import check_endpoint
 from benchmarks.result import Row
 from benchmarks.runner import Found, run
 from benchmarks.suites import INNER, SIX, SUITES
+from benchmarks.suites.throughput import http
 from synth_actors import CacheConfig, EngineConfig, open_engine
 from synth_actors.errors import ConfigError
 
@@ -52,6 +53,16 @@ def test_throughput_counts_what_it_says() -> None:
     assert rows["engine alone"].ratio is not None
     assert [each.recording.title for each in found.recordings] == ["uncached, then cached", "2 % 5xx and 2 % 429"]
     assert found.recordings[0].recording.last.counters.succeeded > 12
+
+
+def test_while_the_server_fails_no_call_is_begun_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a suite would last as long as an engine takes that faults slow down."""
+    monkeypatch.setattr(http, "MOST_S", 0.8 * http.LATENCY_S)
+    load = Load(concurrency=4, operations=62)
+    measured = http.with_faults(load)
+    assert measured.recording is not None
+    assert 0 < measured.recording.last.counters.succeeded <= load.concurrency < http.calls_of(load)
+    assert measured.value > 0
 
 
 @pytest.mark.usefixtures("traces")
