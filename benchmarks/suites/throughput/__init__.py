@@ -14,10 +14,10 @@ def throughput(concurrency: int) -> tuple[Case, ...]:  # noqa: ARG001  (every lo
     The server takes 50 ms for a call.  So many callers as --concurrency says each ask again when they were answered (a
     closed loop); "one after another" is a single caller.  The bare loop makes the same calls over raw sockets, with no
     client library at all: it says what the machine could do at that moment.  With 2 % of the calls answered 500 and 2 %
-    answered 429, what counts is how many requests fail in the end, after the engine's retries; nothing new is begun after
-    4 s.  The rate is lower than 4 % more calls would make it: an engine that is told "too many" asks for fewer at once.
-    "engine alone" has no server and no waiting: what the engine itself takes for a request, beside a loop that calls
-    the same provider.
+    answered 429, what counts is how many requests fail in the end, after the engine's retries; nothing new is begun
+    after 4 s.  The rate is lower than 4 % more calls would make it: an engine that is told "too many" asks for fewer at
+    once.  "engine alone" has no server and no waiting: what the engine itself takes for a request, beside a loop that
+    calls the same provider.
     """
     return (
         Case(
