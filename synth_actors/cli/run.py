@@ -83,7 +83,10 @@ def run(prepared: Prepared, wish: Wish, display: Display, exports: Exports) -> E
     try:
         with warnings_said(display.say), metrics_page(exports.metrics_port, display.say) as page:
             export = partial(exporting, exports=exports, page=page, keep=ending.keep)
-            trio.run(_watched, prepared, wish, display, ending, export)
+            try:
+                trio.run(_watched, prepared, wish, display, ending, export)
+            except* KeyboardInterrupt:  # one that came before or after signals are received: it ends no other way
+                ending.signal = ending.signal or signal.SIGINT
             ending.elapsed_s = time.monotonic() - started_at  # closing the page takes up to half a second more
         display.close(ending.report, ending.snapshot)
     finally:
@@ -123,18 +126,17 @@ async def _stop_at_signals(
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         async for number in signals:
-            if ending.signal is not None:
-                break
+            if ending.signal is not None or ending.job is None:
+                ending.signal = ending.signal or number
+                ending.scope.cancel()
+                continue  # further ones change nothing
             ending.signal = number
-            if ending.job is None:
-                break
             ending.job.drain()
             limit_s = prepared.config.drain_timeout_s
             ending.scope.deadline = trio.current_time() + limit_s
             if calls := ending.job.calls_out:
                 what = "the call that is" if calls == 1 else f"the {calls} calls that are"
                 display.say(f"stopping: up to {limit_s:g} s for {what} out; again to stop at once")
-    ending.scope.cancel()
 
 
 async def _show(display: Display, ending: Ending) -> None:

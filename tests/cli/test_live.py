@@ -304,7 +304,7 @@ def test_ctrl_c_leaves_the_terminal_as_it_was_and_the_last_figures_on_it(here: P
         os.close(controller)
     assert shown.count("\x1b[?25l") == shown.count("\x1b[?25h") == 1
     restored = shown.index("\x1b[?1049l")
-    assert shown.index("\x1b[?25h") < restored < shown.rindex("of 200,000 rows") < shown.rindex("-> r.jsonl.partial")
+    assert shown.index("\x1b[?25h") < restored < shown.rindex("of 200,000 rows") < shown.rindex("of 200000 rows in")
 
 
 def _read_until(file: int, wanted: str) -> str:

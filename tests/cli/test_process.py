@@ -144,6 +144,19 @@ def test_a_second_signal_stops_at_once_and_says_what_may_be_on_the_bill(
     assert "40 valid of 1,000 asked for" in page
 
 
+def test_impatient_signals_end_it_no_other_way_than_two(tmp_path: Path, server: SlowServer) -> None:
+    with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
+        wait_until_held(server, 4)
+        process.send_signal(signal.SIGINT)
+        wait_for_line(process, b"stopping: ")
+        for _ in range(5):
+            process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
+    assert b"interrupted" in err
+
+
 def test_what_was_answered_before_a_signal_is_not_asked_again(tmp_path: Path, server: SlowServer) -> None:
     with start(tmp_path, *JOB, "--endpoint", server.endpoint) as process:
         wait_until_held(server, 4)
