@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from benchmarks.markdown import Columns, circumstances_of, claims_of
 from benchmarks.result import Report
+from benchmarks.targets import targets_of
 from synth_actors.telemetry.report import Section, Table, Tile, page_of_sections
 
 LEGEND = """\
@@ -24,6 +25,8 @@ def to_html(report: Report) -> str:
 
 
 def _sections(report: Report) -> Iterator[Section]:
+    if targets := list(_targets(report)):
+        yield Section(heading="The guide's targets, measured", tiles=targets)
     if claims := list(_claims(report)):
         yield Section(heading="The guide's claims, measured", tiles=claims)
     for suite in dict.fromkeys([*report.about, *(row.suite for row in report.rows)]):
@@ -32,6 +35,12 @@ def _sections(report: Report) -> Iterator[Section]:
         rows = [(f"{case.suite}: {case.name}", case.reason) for case in report.missing]
         yield Section(heading="Not measured", tables=[Table(caption="Not measured", head=("case", "why"), rows=rows)])
     yield Section(heading="How to read it", text=LEGEND)
+
+
+def _targets(report: Report) -> Iterator[Tile]:
+    for target, row, measured, limit, times in targets_of(report):
+        detail = "\n".join((row, measured, limit))
+        yield Tile(name=target, figure=times.replace(" x", "\u00d7"), detail=detail)
 
 
 def _claims(report: Report) -> Iterator[Tile]:

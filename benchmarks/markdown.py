@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from benchmarks.result import Judged, Report, Row
 from benchmarks.targets import HEAD, targets_of
 
 _AIMED_AT = {"value": "", "share": "above the bare loop ", "ratio": "times the bare loop ", "ideal": "times the ideal "}
+_LIVE = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])\(")
+"""Where Markdown would see a tag, a link or a picture."""
 _SIDES = {"most": "<=", "least": ">="}
 
 
@@ -57,7 +60,7 @@ def _suite(suite: str, report: Report) -> Iterator[str]:
 
 
 def _missing(report: Report) -> Iterator[str]:
-    lines = [f"- {case.suite}: {case.name}: {' '.join(case.reason.split())}" for case in report.missing]
+    lines = [f"- {case.suite}: {_text(case.name)}: {_text(case.reason)}" for case in report.missing]
     if lines:
         yield "\n".join(["## Not measured", "", *lines])
 
@@ -85,8 +88,20 @@ def circumstances_of(report: Report) -> dict[str, str]:
 
 def _circumstances(report: Report) -> str:
     facts = circumstances_of(report)
-    facts["command"] = f"`{facts['command']}`"
-    return "\n".join(f"- {name}: {' '.join(value.split())}" for name, value in facts.items())
+    lines = {name: _text(value) for name, value in facts.items()} | {"command": _code(facts["command"])}
+    return "\n".join(f"- {name}: {value}" for name, value in lines.items())
+
+
+def _text(text: str) -> str:
+    """What somebody wrote, in one line, as text only."""
+    return _LIVE.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _code(text: str) -> str:
+    """The same as a code span, which ends at no backtick of the text (CommonMark 6.1)."""
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{' '.join(text.split())}{pad}{fence}"
 
 
 def _load(value: float | None) -> str:
@@ -103,7 +118,7 @@ def _grid(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_text(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,12 +81,17 @@ def markdown_tables(page: str) -> dict[str, list[list[str]]]:
 
 def _cells(line: str) -> list[str]:
     cells = line.replace("\\|", "\0").removeprefix("| ").removesuffix(" |").split(" | ")
-    return [cell.replace("\0", "|") for cell in cells]
+    return [_read(cell.replace("\0", "|")) for cell in cells]
 
 
-def tiles(root: Node) -> list[list[str]]:
-    """What stands in each tile of the claims."""
-    section = next(one for one in root.all("section") if one.all("h2")[0].text == "The guide's claims, measured")
+def _read(text: str) -> str:
+    """What a reader of Markdown sees."""
+    return text.replace("\\<", "<").replace("\\(", "(")
+
+
+def tiles(root: Node, heading: str = "The guide's claims, measured") -> list[list[str]]:
+    """What stands in each tile of a section."""
+    section = next(one for one in root.all("section") if one.all("h2")[0].text == heading)
     return [[part.text for part in tile.all("dt") + tile.all("dd")] for tile in section.all("div")]
 
 
@@ -118,10 +123,18 @@ def test_the_claims_are_the_multiples_of_the_markdown() -> None:
             assert others == [value, against]
 
 
+def test_the_targets_are_those_of_the_markdown() -> None:
+    heading = "The guide's targets, measured"
+    _, *targets = markdown_tables(to_markdown(report()))[heading]
+    shown = [[name, *detail.splitlines(), figure] for name, figure, detail in tiles(read(to_html(report())), heading)]
+    assert [[cell.replace(chr(0xD7), " x") for cell in one] for one in shown] == targets
+    assert targets[2] == ["more than 10 requests per second", "throughput: uncached", *targets[2][2:4], "110 x"]
+
+
 def test_the_circumstances_are_those_of_the_markdown() -> None:
     shown = {name: fact for name, fact in tables(read(to_html(report())))["How it was made"][1:]}  # noqa: C416 - mypy wants pairs
     lines = to_markdown(report()).split("\n## ")[0].splitlines()
-    said = dict(line.removeprefix("- ").split(": ", 1) for line in lines if line.startswith("- "))
+    said = dict(_read(line).removeprefix("- ").split(": ", 1) for line in lines if line.startswith("- "))
     said["command"] = said["command"].strip("`")
     assert {name: " ".join(value.split()) for name, value in shown.items()} == said
     assert {"command", "machine", "versions", "endpoint", "memory cap", "interrupted"} <= set(shown)
@@ -164,6 +177,8 @@ def test_it_opens_in_a_browser_without_a_complaint(browser: Browser, tmp_path: P
     path.write_text(to_html(report()), encoding="utf-8")
     tab = browser.open(path, width=width)
     assert tab.evaluate("document.images.length") == 0
+    tab.evaluate("document.querySelector('figure').scrollIntoView()")  # what is not in sight is not drawn
+    tab.settle()
     assert tab.evaluate("document.querySelectorAll('canvas').length") > 0
     assert tab.evaluate("document.documentElement.scrollWidth") == width
     assert tab.complaints() == []

@@ -210,3 +210,14 @@ def test_the_guide_s_targets_stand_on_the_page_with_their_multiples() -> None:
         assert line in table
     assert "hits" not in table
     assert "targets" not in to_markdown(report(row(None, Measured(value=1.0))))
+
+
+def test_what_somebody_wrote_is_text_and_neither_tag_nor_link_nor_picture() -> None:
+    hurt = "<img src=x onerror=alert(1)> ![x](http://h/x) `</script>"
+    missing = Missing(suite="engine", name=hurt, reason=hurt)
+    named = replace(row(None, Measured(value=1.0)), name=hurt)
+    page = to_markdown(replace(report(named), command=hurt, endpoint=hurt, missing=(missing,)))
+    safe = r"\<img src=x onerror=alert(1)> ![x]\(http://h/x) `\</script>"
+    assert f"- command: ``{hurt}``\n" in page
+    assert page.count(safe) == 4
+    assert page.count("<img") == page.count(r"\<img") + 1
