@@ -36,8 +36,8 @@ def replayed(name: str, mark: float, load: Load) -> Measured:
 def _run(name: str, load: Load) -> tuple[Loop, Recording]:
     random = Random(load.repeat)
     calls = max(2, load.operations // OPERATIONS_PER_CALL)
-    arrivals = excerpt(trace(name), count=calls, lasting_s=calls / ARRIVALS_PER_S, random=random)
     with local_server(load, latency=LATENCY_S, per_token=PER_TOKEN_S) as endpoint:
+        arrivals = excerpt(trace(name), count=calls, lasting_s=calls / ARRIVALS_PER_S, random=random)
         return trio.run(_engine, name, load, endpoint, arrivals)
 
 
