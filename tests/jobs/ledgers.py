@@ -13,6 +13,7 @@ from typing import Any
 
 from synth_actors.datasets.jobs.journal_file import Standing, standing
 from synth_actors.datasets.jobs.journal_tables import FORMAT
+from synth_actors.storage.errors import EmptyError
 from synth_actors.storage.opening import read_store
 
 Question = tuple[tuple[int, ...], int]
@@ -79,7 +80,10 @@ def written_in(journal: Path) -> Written:
             standing(connection),
         )
 
-    return read_store(journal, FORMAT, ask)
+    try:
+        return read_store(journal, FORMAT, ask)
+    except EmptyError:  # killed between its making and its first words
+        return Written({}, {}, None)
 
 
 def question_of(call: Row) -> Question:
