@@ -25,6 +25,8 @@ from tests.providers.server import Received, Reply, Server, json_reply
 
 RATE = 20.0
 SLACK_S = 30.0
+CONNECT_S = 400.0
+"""20 seconds of real time: on a busy machine a connection to it took more than the half second of the default."""
 """Half a second of real time: these machines stand still now and then."""
 COUNT = 24
 
@@ -127,7 +129,8 @@ async def check_all_are_mended(
     """Each of `replies` must be seen as a failure of that kind, and every request be answered all the same."""
     async with faulty() as server:
         server.answer = once(dialect, as_prompts(replies))
-        endpoint = dialect.endpoint(server.url, price=PRICE, stream=stream, **fields)
+        patient = {"connect_timeout_s": CONNECT_S, **fields}
+        endpoint = dialect.endpoint(server.url, price=PRICE, stream=stream, **patient)
         async with guaranteed(endpoint, EngineConfig(timeout_s=500.0), slack_s=SLACK_S) as run:
             await run.ask_all(requests(count), hangs_after_s=800.0)
         assert run.lost == []
