@@ -1,0 +1,156 @@
+"""Which connection does a request get, and what becomes of it afterwards?
+
+An idle one if there is one that its server has not closed, else a new one.  Afterwards it is kept, if its answer was
+read to the end and both sides leave it open, or closed; both without a turn of the event loop, so that a cancelled
+request leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable
+
+import httpx2
+import trio
+
+from synth_actors.wire.connecting import Origin, connect
+from synth_actors.wire.connection import Connection
+from synth_actors.wire.pool import IdlePool
+from synth_actors.wire.reuse import Reuse
+
+
+class Connections:
+    """All connections of one transport, idle or in use; `certificates` makes the context of TLS when it is needed."""
+
+    def __init__(self, certificates: Callable[[], ssl.SSLContext], limits: httpx2.Limits, reuse: Reuse) -> None:
+        self._certificates = certificates
+        self._context: ssl.SSLContext | None = None
+        self._reuse = reuse
+        self._most = limits.max_connections
+        self._places = None if self._most is None else trio.CapacityLimiter(self._most)
+        self._active: set[Connection] = set()
+        self._idle: IdlePool[Connection] = IdlePool(
+            most_idle=limits.max_keepalive_connections, idle_s=limits.keepalive_expiry
+        )
+
+    def __repr__(self) -> str:
+        return f"<Connections {len(self._active)} active, {len(self._idle)} idle>"
+
+    async def lease(self, origin: Origin, timeout_s: float | None) -> Lease:
+        """A claim to one connection to `origin`, as soon as there may be another.
+
+        Raises:
+            httpx2.PoolTimeout: there were `max_connections` of them for `timeout_s`.
+        """
+        lease = Lease(self, origin)
+        if self._places is not None:
+            try:
+                with trio.fail_after(math.inf if timeout_s is None else timeout_s):
+                    await self._places.acquire_on_behalf_of(lease)
+            except trio.TooSlowError as exc:
+                raise httpx2.PoolTimeout(f"max_connections={self._most} were in use for {timeout_s} s") from exc
+        return lease
+
+    def take_idle(self, origin: Origin) -> Connection | None:
+        """An idle connection that its server has not closed."""
+        self._close_expired()
+        while (idle := self._idle.take(origin)) is not None:
+            was_closed = idle.is_stale()
+            self._reuse.tried(was_closed=was_closed)
+            if not was_closed:
+                self._active.add(idle)
+                return idle
+            idle.close()
+        return None
+
+    async def open(self, origin: Origin, timeout_s: float | None) -> Connection:
+        """A new connection.
+
+        Raises:
+            httpx2.ConnectError, httpx2.ConnectTimeout: there is none.
+        """
+        is_full = self._most is not None and len(self._active) + len(self._idle) >= self._most
+        if is_full and (oldest := self._idle.oldest()) is not None:  # of another origin: there was none of this one
+            oldest.close()
+        began_s = trio.current_time()
+        fresh = await connect(origin, self._context_for(origin), timeout_s)
+        self._active.add(fresh)
+        self._reuse.opened(trio.current_time() - began_s)
+        return fresh
+
+    def settle(self, origin: Origin, connection: Connection) -> None:
+        """Keep a connection that was used, or close it."""
+        self._active.discard(connection)
+        if not connection.may_reuse or self._reuse.is_vain:
+            connection.close()
+            return
+        now_s = trio.current_time()
+        self._close_expired()
+        if (surplus := self._idle.put(origin, connection, now_s)) is not None:
+            surplus.close()
+
+    def was_closed_unasked(self) -> None:
+        """A connection that looked open had been closed by its server."""
+        self._reuse.tried(was_closed=True)
+
+    def release(self, lease: Lease) -> None:
+        """Let the next request have its place."""
+        if self._places is not None:
+            self._places.release_on_behalf_of(lease)
+
+    def close(self) -> None:
+        """Close all of them; who uses one gets `httpx2.ReadError`."""
+        while (idle := self._idle.oldest()) is not None:
+            idle.close()
+        for connection in tuple(self._active):
+            connection.close()
+
+    def _close_expired(self) -> None:
+        now_s = trio.current_time()
+        while (expired := self._idle.expired(now_s)) is not None:
+            expired.close()
+
+    def _context_for(self, origin: Origin) -> ssl.SSLContext | None:
+        if self._context is None and origin.is_tls:
+            self._context = self._certificates()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+
+class Lease:
+    """One request's claim to a connection, which it may change once, until `end`."""
+
+    __slots__ = ("_connections", "_is_ended", "connection", "origin")
+
+    def __init__(self, connections: Connections, origin: Origin) -> None:
+        self._connections = connections
+        self._is_ended = False
+        self.connection: Connection | None = None
+        self.origin = origin
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.origin.host}:{self.origin.port}, {self.connection!r}>"
+
+    def take_idle(self) -> Connection | None:
+        """See `Connections.take_idle`."""
+        self.connection = self._connections.take_idle(self.origin)
+        return self.connection
+
+    async def open(self, timeout_s: float | None) -> Connection:
+        """See `Connections.open`; what was held before is settled."""
+        self._settle()
+        self.connection = fresh = await self._connections.open(self.origin, timeout_s)
+        return fresh
+
+    def end(self) -> None:
+        """Give everything back; a second time does nothing."""
+        if not self._is_ended:
+            self._is_ended = True
+            self._settle()
+            self._connections.release(self)
+
+    def _settle(self) -> None:
+        if self.connection is not None:
+            self._connections.settle(self.origin, self.connection)
+            self.connection = None
