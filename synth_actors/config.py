@@ -211,7 +211,8 @@ class EngineConfig(Validated):
     opening + 512 MiB).  `timeout_s` is the default of `Request.timeout_s`.  A request is tried at most `max_attempts`
     times; `outage_patience_s` bounds its wait while every endpoint is closed to it.  An answer of more than
     `max_response_bytes` fails.  On a normal exit running requests get `drain_timeout_s` to finish.  With
-    `metrics=False` snapshots have counters and gauges only: no durations, no curves.
+    `metrics=False` snapshots have counters and gauges only: no durations, no curves.  `transport` carries the calls:
+    "lean" is `synth_actors.wire`, which leaves calls through a proxy of the environment to "httpx2", its own.
     """
 
     max_concurrency: Whole = Field(default=100, ge=1, le=100_000)
@@ -228,6 +229,7 @@ class EngineConfig(Validated):
     max_response_bytes: Whole = Field(default=MAX_RESPONSE_BYTES, ge=1)
     memory_check_interval_s: Real = Field(default=0.25, gt=0.0)
     metrics: Switch = True
+    transport: Literal["lean", "httpx2"] = "lean"
 
 
 def as_endpoint(value: str | Endpoint | Provider) -> Endpoint:

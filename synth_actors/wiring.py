@@ -95,7 +95,7 @@ class Wiring:
             raise ConfigError(f"config: {config!r} is no EngineConfig; write EngineConfig(max_concurrency=...)")
         self.config = config
         self._endpoints = checked(endpoints)
-        self._providers = [build_provider(endpoint) for endpoint in self._endpoints]
+        self._providers = [build_provider(endpoint, config.transport) for endpoint in self._endpoints]
         self._prices = [price_or_refuse(endpoint, config) for endpoint in self._endpoints]
         self._log = attempt_log
         self._tracing = _guarded(tracing)

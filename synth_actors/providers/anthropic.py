@@ -40,6 +40,7 @@ from synth_actors.types import NO_USAGE
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
+    from synth_actors.providers.http_client import Transport
     from synth_actors.types import StopReason
     from synth_actors.wire.sse import Event
 
@@ -72,8 +73,8 @@ class AnthropicProvider(HttpProvider):
     foreign_errors = (*TRANSPORT_ERRORS, anthropic.AnthropicError)
     output_metering: Metering = "meter"
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Endpoint, transport: Transport = "lean") -> None:
+        super().__init__(endpoint, transport)
         if (end := DEPRECATED_MODELS.get(self.model)) is not None:
             # Not warnings.warn: under "error" it would end the program, by default nobody would see it.
             _LOG.warning("%s: the model is deprecated and ends on %s; choose a newer one", self.name, end)

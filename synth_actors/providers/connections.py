@@ -1,60 +1,25 @@
-"""May another connection be opened, and is an old one still there when a request is written on it?
+"""How does httpx2's own transport come to connections that last until a request is written on them?
 
 httpx2's pool (2.16) looks at an idle connection when it gives it to a request, and the request is written a few turns
 of the event loop later.  With a thousand calls at once such a turn takes a second, and one call closes all the expired
 connections of the pool before its own is used.  A server that closes idle connections meanwhile makes the calls fail
 with "Server disconnected", though none of them was sent.  Here the connection is looked at again in the moment
 before the request is written, and the pool gives the request another one.
-
-Some servers close a connection after each answer and do not say so (llama.cpp after each stream).  What is written
-before the end is seen is lost, and looks as if it had been read.  Where most are found closed, none is used twice.
-
-A process that has opened all the files that it may cannot even read how much memory it uses.  So a connection that
-would take one of the last is refused, with a message that names the limit.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
-from typing import Any, ClassVar
+from collections.abc import Coroutine, Iterable
+from typing import Any
 
 import httpcore2
 import trio
 
-RESERVED_FILES = 32
-"""How many files are left to everything else in the process."""
+from synth_actors.wire.open_files import FilesExhaustedError, opening_file
+from synth_actors.wire.reuse import Reuse
 
 SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
-
-
-FEWEST_CLOSED = 4
-MOST_CLOSED_SHARE = 0.5
-
-
-def _not_told(_opened_s: float) -> None:
-    """Nobody wants to know."""
-
-
-class Reuse:
-    """Whether the connections to a server are worth using again.  `opened` is told how long opening each one took."""
-
-    def __init__(self, opened: Callable[[float], None] = _not_told) -> None:
-        self.opened = opened
-        self._tries = self._closed = 0
-
-    def tried(self, *, was_closed: bool) -> None:
-        """A connection was to be used again, and the server had closed it or not."""
-        self._tries += 1
-        self._closed += was_closed
-
-    @property
-    def is_vain(self) -> bool:
-        """Whether the server closes them after each answer."""
-        return self._closed >= FEWEST_CLOSED and self._closed > MOST_CLOSED_SHARE * self._tries
 
 
 class Connector(httpcore2.TrioBackend):
@@ -63,10 +28,6 @@ class Connector(httpcore2.TrioBackend):
     def __init__(self, reuse: Reuse) -> None:
         super().__init__()
         self._reuse = reuse
-
-    _opening: ClassVar[int] = (
-        0  # by all of them: they share the files of the process; their sockets may not be there yet
-    )
 
     async def connect_tcp(
         self,
@@ -81,14 +42,13 @@ class Connector(httpcore2.TrioBackend):
         Raises:
             httpcore2.ConnectError: there is nobody, or this process may hardly open another file.
         """
-        Connector._opening += 1
         try:
-            check_open_files(Connector._opening)
-            began = trio.current_time()
-            stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
-            return Connection(stream, self._reuse, trio.current_time() - began)
-        finally:
-            Connector._opening -= 1
+            with opening_file():
+                began = trio.current_time()
+                stream = await super().connect_tcp(host, port, timeout, local_address, socket_options)
+                return Connection(stream, self._reuse, trio.current_time() - began)
+        except FilesExhaustedError as exc:
+            raise httpcore2.ConnectError(str(exc)) from exc
 
 
 class Connection(httpcore2.AsyncNetworkStream):
@@ -148,37 +108,3 @@ class Connection(httpcore2.AsyncNetworkStream):
         if info == "is_readable":  # which the pool asks of every idle connection for every request; `write` asks itself
             return self._reuse.is_vain  # then it is as good as closed
         return self._stream.get_extra_info(info)
-
-
-def check_open_files(more: int) -> None:
-    """Refuse `more` files if the process may hardly open them.
-
-    Raises:
-        httpcore2.ConnectError: it may not; the message names the limit.
-    """
-    if (limit := open_files_limit()) is not None and _lowest_free() + more > limit - RESERVED_FILES:
-        raise httpcore2.ConnectError(
-            f"this process may open {limit} files at once, and {RESERVED_FILES} are kept for other things than "
-            "connections: raise the limit (ulimit -n) or lower max_concurrency"
-        )
-
-
-def open_files_limit() -> int | None:
-    """How many files the process may have open; None where the system has no such limit or does not say."""
-    with suppress(ImportError):
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        return None if limit == resource.RLIM_INFINITY else limit
-    return None
-
-
-def _lowest_free() -> float:
-    """The number that the next file gets: all below it are open."""
-    try:
-        with socket.socket() as probe:
-            return probe.fileno()
-    except OSError as exc:
-        if exc.errno == errno.EMFILE:
-            return float("inf")
-        raise httpcore2.ConnectError(str(exc)) from exc

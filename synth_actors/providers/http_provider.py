@@ -30,7 +30,6 @@ import orjson
 from synth_actors.policy.cache_key import digest_of
 from synth_actors.providers.access import access_of
 from synth_actors.providers.base import Call, Completion, Emit, Fault, ProviderError
-from synth_actors.providers.connections import Reuse
 from synth_actors.providers.http_body import (
     TRANSPORT_ERRORS,
     UNKNOWN_USAGE,
@@ -39,13 +38,14 @@ from synth_actors.providers.http_body import (
     read_events,
     read_whole,
 )
-from synth_actors.providers.http_client import open_client
+from synth_actors.providers.http_client import Transport, open_client
 from synth_actors.providers.http_errors import Reporter, read_error, refuses_schema, shows
 from synth_actors.providers.json_only import AnswerText, JsonOnly, plainly_no_json
 from synth_actors.providers.rate_headers import rate_limits
 from synth_actors.providers.schema_subset import in_words
 from synth_actors.providers.secrets import keep_out_of_foreign_logs
 from synth_actors.types import NO_USAGE, Usage
+from synth_actors.wire.reuse import Reuse
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -82,7 +82,7 @@ class HttpProvider(ABC):
     foreign_errors: ClassVar[tuple[type[Exception], ...]] = TRANSPORT_ERRORS
     """What the client library raises; translated once, here."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport = "lean") -> None:
         access = access_of(endpoint)
         for name in _OURS & endpoint.extra_body.keys():
             # A plain ConfigError belongs to the configuration; a request with the same mistake is REJECTED below.
@@ -96,7 +96,7 @@ class HttpProvider(ABC):
         self._report = Reporter(access.secrets, endpoint.connect_timeout_s)
         keep_out_of_foreign_logs(access.secrets)
         self._reuse = Reuse()
-        self._http = open_client(endpoint, self._reuse, access.user)
+        self._http = open_client(endpoint, access.base_url, access.user, reuse=self._reuse, transport=transport)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name} at {_public(self._access.base_url)}>"

@@ -34,6 +34,7 @@ from synth_actors.providers.secrets import Unshown
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
+    from synth_actors.providers.http_client import Transport
     from synth_actors.types import StopReason
     from synth_actors.wire.sse import Event
 
@@ -64,8 +65,8 @@ class OpenAICompatibleProvider(HttpProvider):
 
     output_metering: Metering = "reserve"
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        super().__init__(endpoint)
+    def __init__(self, endpoint: Endpoint, transport: Transport = "lean") -> None:
+        super().__init__(endpoint, transport)
         self._usage_in_streams = True
         self._url = f"{self._access.base_url}/chat/completions"
         key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}

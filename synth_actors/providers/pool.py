@@ -12,7 +12,8 @@ import ssl
 import httpcore2
 import trio
 
-from synth_actors.providers.connections import Connector, Reuse
+from synth_actors.providers.connections import Connector
+from synth_actors.wire.reuse import Reuse
 
 MOST_REQUESTS = 32
 """Of one pool.  With a thousand at once 16 to 64 cost the same, 128 a tenth more, one pool for all 2.5 times that."""

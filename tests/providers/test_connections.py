@@ -15,9 +15,12 @@ import trio.testing
 from trio.testing import MockClock
 
 from synth_actors import Endpoint
-from synth_actors.providers.connections import RESERVED_FILES, Connection, Reuse, open_files_limit
-from synth_actors.providers.http_client import KEEPALIVE_S, open_client
+from synth_actors.providers.connections import Connection
+from synth_actors.providers.http_client import Transport, open_client
 from synth_actors.providers.pool import MOST_REQUESTS
+from synth_actors.wire.open_files import RESERVED_FILES, open_files_limit
+from synth_actors.wire.reuse import Reuse
+from synth_actors.wire.transport import KEEPALIVE_S
 
 AT_ONCE = 3 * MOST_REQUESTS + 4
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -69,8 +72,15 @@ async def serving(handle: Callable[[trio.SocketStream], Awaitable[None]]) -> Asy
         nursery.cancel_scope.cancel()
 
 
-def client_for(url: str) -> httpx2.AsyncClient:
-    return open_client(Endpoint(provider="openai", model="any", base_url=url))
+@pytest.fixture(params=["lean", "httpx2"])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    chosen: Transport = request.param
+    return chosen
+
+
+def client_for(url: str, transport: Transport, reuse: Reuse | None = None) -> httpx2.AsyncClient:
+    endpoint = Endpoint(provider="openai", model="any", base_url=url)
+    return open_client(endpoint, url, reuse=reuse or Reuse(), transport=transport)
 
 
 async def ask(client: httpx2.AsyncClient, url: str) -> None:
@@ -83,14 +93,16 @@ async def all_ask(client: httpx2.AsyncClient, url: str) -> None:
             nursery.start_soon(ask, client, url)
 
 
-async def test_no_request_is_written_on_a_connection_that_was_closed_after_the_pool_had_looked_at_it() -> None:
+async def test_no_request_is_written_on_a_connection_that_was_closed_after_the_pool_had_looked_at_it(
+    transport: Transport,
+) -> None:
     server = Crowded()
 
     async def close_all() -> None:
         server.close_all()
 
     with trio.fail_after(30):
-        async with serving(server.handle) as url, client_for(url) as client:
+        async with serving(server.handle) as url, client_for(url, transport) as client:
             await all_ask(client, url)
             async with trio.open_nursery() as nursery:  # the order of one turn is random: the closing is among them
                 for _ in range(AT_ONCE):
@@ -99,11 +111,13 @@ async def test_no_request_is_written_on_a_connection_that_was_closed_after_the_p
     assert server.requests == 2 * AT_ONCE
 
 
-async def test_the_connections_of_many_are_used_again_by_as_many_and_closed_with_the_client() -> None:
+async def test_the_connections_of_many_are_used_again_by_as_many_and_closed_with_the_client(
+    transport: Transport,
+) -> None:
     server = Crowded()
     with trio.fail_after(30):
         async with serving(server.handle) as url:
-            async with client_for(url) as client:
+            async with client_for(url, transport) as client:
                 for _ in range(3):
                     await all_ask(client, url)
                 assert server.connections == server.open_connections == AT_ONCE
@@ -111,21 +125,25 @@ async def test_the_connections_of_many_are_used_again_by_as_many_and_closed_with
             assert server.open_connections == 0
 
 
-async def test_connections_that_only_a_crowd_needed_do_not_stay_when_it_has_gone(mock_clock: MockClock) -> None:
+async def test_connections_that_only_a_crowd_needed_do_not_stay_when_it_has_gone(
+    transport: Transport, mock_clock: MockClock
+) -> None:
     server = Crowded()
-    async with serving(server.handle) as url, client_for(url) as client:
+    async with serving(server.handle) as url, client_for(url, transport) as client:
         await all_ask(client, url)
         assert server.open_connections == AT_ONCE
         mock_clock.jump(KEEPALIVE_S + 1)
         for _ in range(AT_ONCE // MOST_REQUESTS):  # each closes one pool
             await ask(client, url)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert server.open_connections == MOST_REQUESTS
+        assert server.open_connections == (MOST_REQUESTS if transport == "httpx2" else 1)
 
 
-async def test_a_server_that_closes_every_new_connection_is_an_error_and_not_tried_for_ever() -> None:
+async def test_a_server_that_closes_every_new_connection_is_an_error_and_not_tried_for_ever(
+    transport: Transport,
+) -> None:
     with trio.fail_after(30):
-        async with serving(closing_at_once) as url, client_for(url) as client:
+        async with serving(closing_at_once) as url, client_for(url, transport) as client:
             with pytest.raises(httpx2.RemoteProtocolError, match="Server disconnected"):
                 await client.get(url)
 
@@ -143,7 +161,7 @@ def few_files() -> Iterator[int]:
 
 
 async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_with_the_name_of_the_limit(
-    few_files: int,
+    few_files: int, transport: Transport
 ) -> None:
     refusals: list[str] = []
 
@@ -155,7 +173,11 @@ async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_wit
 
     assert open_files_limit() == few_files
     with trio.fail_after(30):
-        async with serving(Crowded().handle) as url, client_for(url) as client, trio.open_nursery() as nursery:
+        async with (
+            serving(Crowded().handle) as url,
+            client_for(url, transport) as client,
+            trio.open_nursery() as nursery,
+        ):
             for _ in range(AT_ONCE - 1):
                 nursery.start_soon(try_to_ask, client, url)
             await trio.testing.wait_all_tasks_blocked(0.1)  # those that got a connection are never answered
@@ -167,8 +189,11 @@ async def test_a_connection_that_would_take_one_of_the_last_files_is_refused_wit
 
 
 @pytest.mark.parametrize("closes", [True, False])
-async def test_where_the_server_closes_after_each_answer_connections_are_not_used_again(closes: bool) -> None:
+async def test_where_the_server_closes_after_each_answer_connections_are_not_used_again(
+    transport: Transport, closes: bool
+) -> None:
     connections = requests = 0
+    reuse = Reuse()
 
     async def handle(stream: trio.SocketStream) -> None:
         nonlocal connections, requests
@@ -180,11 +205,10 @@ async def test_where_the_server_closes_after_each_answer_connections_are_not_use
                 break
         await stream.aclose()
 
-    async with serving(handle) as url, client_for(url) as client:
+    async with serving(handle) as url, client_for(url, transport, reuse) as client:
         for _ in range(12):
             await ask(client, url)
             await trio.testing.wait_all_tasks_blocked(0.005)  # its end has arrived
-        reuse = client._transport._pool._reuse  # type: ignore[attr-defined]
     assert (requests, connections) == (12, 12 if closes else 1)
     assert reuse.is_vain is closes
 
