@@ -8,7 +8,6 @@ instead.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,21 +18,19 @@ from tests.wire.certificates import Certificates
 from tests.wire.scripted import Script, Scripted
 
 Name = Literal["httpx2", "lean"]
+Verify = ssl.SSLContext | bool
 
-_OPEN: dict[Name, Callable[[ssl.SSLContext], httpx2.AsyncBaseTransport]] = {
-    "httpx2": lambda verify: httpx2.AsyncHTTPTransport(
-        verify=verify, limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=4.0)
-    ),
-    "lean": lambda verify: LeanTransport(verify=verify),
-}
-NAMES: tuple[Name, ...] = tuple(_OPEN)
+NAMES: tuple[Name, ...] = ("httpx2", "lean")
 PATIENCE_S = 20.0
 """Far above what anything here takes: a test that waits for this long has failed."""
 
 
-def open_transport(name: Name, verify: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
-    """A transport that takes any number of connections and holds an idle one for 4 s."""
-    return _OPEN[name](verify)
+def open_transport(name: Name, verify: Verify, most_connections: int | None = None) -> httpx2.AsyncBaseTransport:
+    """A transport that takes so many connections (None: any number) and holds an idle one for 4 s."""
+    limits = httpx2.Limits(max_connections=most_connections, max_keepalive_connections=None, keepalive_expiry=4.0)
+    if name == "httpx2":
+        return httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
+    return LeanTransport(verify=verify, limits=limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +45,9 @@ class Wire:
         """A server whose every connection runs `script` in a thread of its own; use it in a `with`."""
         return Scripted(script, self.certificates.server() if self.tls else None)
 
-    def client(self, timeout: httpx2.Timeout | float = PATIENCE_S) -> httpx2.AsyncClient:
+    def client(
+        self, timeout: httpx2.Timeout | float = PATIENCE_S, *, most_connections: int | None = None
+    ) -> httpx2.AsyncClient:
         """A client that trusts the certificates of this test; use it in an `async with`."""
-        return httpx2.AsyncClient(transport=open_transport(self.name, self.certificates.client()), timeout=timeout)
+        transport = open_transport(self.name, self.certificates.client(), most_connections)
+        return httpx2.AsyncClient(transport=transport, timeout=timeout)
