@@ -1,8 +1,9 @@
 """How does one speak to Anthropic's Messages API?
 
-By the official SDK, which builds the request, its headers and its authorization and raises for error statuses.  The
-body is given whole (`client.post`, the SDK's own way for parameters that it does not name: 2.12 has no
-`temperature` argument) and the answer is taken raw, because of what the SDK does with it otherwise: a stream that
+By the official SDK, which builds the request, its headers and its authorization: of the first call, whose form the
+others fill with their bodies (`RequestForm`), since nothing else of them differs.  The body is given whole
+(`client.post`, the SDK's own way for parameters that it does not name: 2.12 has no `temperature` argument) and the
+answer is taken raw, because of what the SDK does with it otherwise: a stream that
 ends early raises nothing, an error event becomes a status error with status 200, bad JSON a bare `JSONDecodeError`,
 a wrong shape an object full of None.  Here a call succeeds only if `message_stop` arrived (streamed) or the message
 has its `stop_reason` (whole).
@@ -35,6 +36,7 @@ from anthropic.resources.messages import DEPRECATED_MODELS
 from synth_actors.providers.base import Call, Fault, Metering, ProviderError
 from synth_actors.providers.http_body import TRANSPORT_ERRORS, parse_json, read_error_body
 from synth_actors.providers.http_provider import HttpProvider, Progress
+from synth_actors.providers.http_request import RequestForm
 from synth_actors.providers.schema_subset import anthropic_subset
 from synth_actors.types import NO_USAGE
 
@@ -79,7 +81,8 @@ class AnthropicProvider(HttpProvider):
             # Not warnings.warn: under "error" it would end the program, by default nobody would see it.
             _LOG.warning("%s: the model is deprecated and ends on %s; choose a newer one", self.name, end)
         no_key: dict[str, Any] = {} if self._access.key else {"Authorization": anthropic.Omit()}
-        self._http.event_hooks = {"response": [_refuse]}
+        self._form: RequestForm | None = None  # until the SDK has made the first request
+        self._http.event_hooks = {"request": [self._keep_form], "response": [_refuse]}
         self._client = anthropic.AsyncAnthropic(
             api_key=self._access.key or "",  # never None: the SDK would look for one in the environment and on disk
             base_url=self._access.base_url,
@@ -121,7 +124,13 @@ class AnthropicProvider(HttpProvider):
         made = super()._with_extras(body, call)
         return made if made.get(_MARK, ...) is not None else {name: made[name] for name in made if name != _MARK}
 
+    async def _keep_form(self, request: httpx2.Request) -> None:
+        if self._form is None:
+            self._form = RequestForm.of(request)
+
     async def _post(self, body: bytes) -> httpx2.Response:
+        if self._form is not None:
+            return await self._http.send(self._form.filled(body), stream=True)
         answer = await self._client.post(
             "/v1/messages",
             cast_to=httpx2.Response,

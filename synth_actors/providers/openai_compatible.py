@@ -29,8 +29,8 @@ import httpx2
 from synth_actors.providers.base import Call, Fault, Metering, ProviderError
 from synth_actors.providers.http_body import parse_json
 from synth_actors.providers.http_provider import HttpProvider, Progress
+from synth_actors.providers.http_request import RequestForm
 from synth_actors.providers.schema_subset import openai_strict
-from synth_actors.providers.secrets import Unshown
 
 if TYPE_CHECKING:
     from synth_actors.config import Endpoint
@@ -68,9 +68,10 @@ class OpenAICompatibleProvider(HttpProvider):
     def __init__(self, endpoint: Endpoint, transport: Transport = "lean") -> None:
         super().__init__(endpoint, transport)
         self._usage_in_streams = True
-        self._url = f"{self._access.base_url}/chat/completions"
         key = {"authorization": f"Bearer {self._access.key}"} if self._access.key else {}
-        self._headers = Unshown({"content-type": "application/json", **key, **endpoint.extra_headers})
+        headers = {"content-type": "application/json", **key, **endpoint.extra_headers}
+        url = f"{self._access.base_url}/chat/completions"
+        self._form = RequestForm.of(self._http.build_request("POST", url, headers=headers))
 
     def _subset(self, schema: dict[str, Any]) -> dict[str, Any] | None:
         strict = openai_strict(schema) if self._access.home else None
@@ -116,8 +117,7 @@ class OpenAICompatibleProvider(HttpProvider):
             _LOG.warning("%s: the server refuses %s: what its streams use and cost is not known", self.name, _OPTIONS)
 
     async def _post(self, body: bytes) -> httpx2.Response:
-        request = self._http.build_request("POST", self._url, content=body, headers=self._headers)
-        return await self._http.send(request, stream=True)  # unread, whether it is a stream or not
+        return await self._http.send(self._form.filled(body), stream=True)  # unread, whether it is a stream or not
 
     def _read_answer(self, answer: dict[str, Any], progress: Progress) -> None:
         self._count(answer.get("usage"), progress)

@@ -100,13 +100,6 @@ def _forms_of(secret: str) -> Iterator[str]:
             yield core.translate({ord("+"): "-", ord("/"): "_"})
 
 
-class Unshown(dict[str, str]):
-    """Headers whose repr has their names alone."""
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
-
-
 def secret_headers(headers: Mapping[str, str]) -> list[str]:
     """The values of headers, or of a query, whose names say that they are secret, also without a scheme before them."""
     values = [value for name, value in headers.items() if _SECRET_NAME.search(name)]

@@ -104,6 +104,8 @@ async def test_no_request_is_written_on_a_connection_that_was_closed_after_the_p
     with trio.fail_after(30):
         async with serving(server.handle) as url, client_for(url, transport) as client:
             await all_ask(client, url)
+            if transport == "lean":  # which looks and writes in the same turn: nothing comes between
+                server.close_all()
             async with trio.open_nursery() as nursery:  # the order of one turn is random: the closing is among them
                 for _ in range(AT_ONCE):
                     nursery.start_soon(ask, client, url)
