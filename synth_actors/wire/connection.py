@@ -79,8 +79,7 @@ class Connection:
     @property
     def may_reuse(self) -> bool:
         """Whether another request may follow."""
-        written = self._is_written and not self._closes
-        return written and self._parser.may_reuse and not self._pieces and not self._wire.is_closed
+        return self._is_written and not self._closes and self._parser.may_reuse and not self._wire.is_closed
 
     def is_stale(self) -> bool:
         """Whether the server has closed an idle connection: what can be read before a request is its end."""
@@ -98,6 +97,7 @@ class Connection:
             httpx2.TransportError: anything else; the server may have acted on it.
         """
         self._parser = ResponseParser(message.method)
+        self._pieces = []
         self._closes = message.head.closes
         self._is_written = self._has_ended = False
         self._taken_before = self._wire.taken_bytes
