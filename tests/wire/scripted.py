@@ -7,6 +7,7 @@ of a `Peer`, which reads requests and then sends what it likes, ends in the midd
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -96,6 +97,15 @@ class Peer:
         self._line()
         return bytes(body)
 
+    def count_body(self) -> int:
+        """The bytes of a chunked body, which are read away."""
+        count = 0
+        while size := int(self._line(), 16):
+            count += len(self._exactly(size))
+            self._line()
+        self._line()
+        return count
+
     def send(self, data: bytes) -> None:
         """All of `data`, in one piece if the kernel takes it."""
         self._socket.sendall(data)
@@ -104,6 +114,20 @@ class Peer:
         """Each byte in a segment (over TLS: in a record) of its own."""
         for position in range(len(data)):
             self._socket.sendall(data[position : position + 1])
+
+    def send_some(self, data: bytes) -> int:
+        """As much of `data` as the kernel takes without waiting, in bytes."""
+        self._socket.setblocking(False)
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return 0
+        finally:
+            self._socket.settimeout(PATIENCE_S)
+
+    def has_room(self, *, within_s: float) -> bool:
+        """Whether the kernel takes more before that."""
+        return bool(select.select([], [self._socket], [], within_s)[1])
 
     def end(self) -> None:
         """No more comes from here (FIN; over TLS without `close_notify`, as after a crash); we still read."""
