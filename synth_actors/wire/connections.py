@@ -30,6 +30,8 @@ class Connections:
         self._most = limits.max_connections
         self._places = None if self._most is None else trio.CapacityLimiter(self._most)
         self._active: set[Connection] = set()
+        self._opening: set[trio.CancelScope] = set()
+        self._is_closed = False
         self._idle: IdlePool[Connection] = IdlePool(
             most_idle=limits.max_keepalive_connections, idle_s=limits.keepalive_expiry
         )
@@ -68,15 +70,32 @@ class Connections:
         """A new connection.
 
         Raises:
-            httpx2.ConnectError, httpx2.ConnectTimeout: there is none.
+            httpx2.ConnectError: there is none, or all were closed meanwhile.
+            httpx2.ConnectTimeout: see `connect`.
         """
         is_full = self._most is not None and len(self._active) + len(self._idle) >= self._most
         if is_full and (oldest := self._idle.oldest()) is not None:  # of another origin: there was none of this one
             oldest.close()
         began_s = trio.current_time()
-        fresh = await connect(origin, self._context_for(origin), timeout_s)
+        fresh = await self._connect(origin, timeout_s)
         self._active.add(fresh)
         self._reuse.opened(trio.current_time() - began_s)
+        return fresh
+
+    async def _connect(self, origin: Origin, timeout_s: float | None) -> Connection:
+        """`connect`, until `close`: a connection that came about after it would be nobody's, and open for ever."""
+        fresh: Connection | None = None
+        with trio.CancelScope() as opening:
+            self._opening.add(opening)
+            try:
+                if not self._is_closed:
+                    fresh = await connect(origin, self._context_for(origin), timeout_s)
+            finally:
+                self._opening.discard(opening)
+        if fresh is None or self._is_closed:
+            if fresh is not None:
+                fresh.close()
+            raise httpx2.ConnectError(f"no connection to {origin.host}:{origin.port}: the transport was closed")
         return fresh
 
     def settle(self, origin: Origin, connection: Connection) -> None:
@@ -100,7 +119,13 @@ class Connections:
             self._places.release_on_behalf_of(lease)
 
     def close(self) -> None:
-        """Close all of them; who uses one gets `httpx2.ReadError`."""
+        """Close all of them, and open none from now on.
+
+        Who uses one gets `httpx2.ReadError` or `WriteError`, who waits for one, or asks later, `ConnectError`.
+        """
+        self._is_closed = True
+        for opening in tuple(self._opening):
+            opening.cancel(reason="the transport was closed")
         while (idle := self._idle.oldest()) is not None:
             idle.close()
         for connection in tuple(self._active):
