@@ -15,7 +15,7 @@ from benchmarks.case import Suite
 SIX: Final = ("throughput", "latency", "memory", "cache", "concurrency", "streaming")
 """What a user wants to know of the engine; run when no suite is named."""
 
-INNER: Final = ("datasets", "engine", "eviction", "goodput", "metrics", "reclaim", "upstreams")
+INNER: Final = ("datasets", "engine", "eviction", "goodput", "metrics", "reclaim", "upstreams", "wire")
 """What those who change the engine want to know of its parts."""
 
 

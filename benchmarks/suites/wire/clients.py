@@ -1,0 +1,157 @@
+"""Who makes the calls that are compared?
+
+httpx2's client and the Anthropic SDK, each on httpx2's own transport and on the lean one, and raw sockets.  All ask for
+the same: the bare ones with a body that is ready, the SDK with the arguments that it makes one of.  httpx2's transport
+is given as many connections as it needs; the SDK's own default, 1,000, would not do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
+
+import httpx2
+
+from benchmarks.suites.upstreams.sdks import MAX_TOKENS, MODEL
+from benchmarks.suites.wire.raw import RawSockets
+from benchmarks.suites.wire.serving import Target
+from synth_actors.wire.sse import EventParser
+
+_TIMEOUT_S = 600.0
+"""What the SDK waits: at 5,000 at once a slow transport needs minutes, which is to be seen, and not an error."""
+_PATHS: Final = {"anthropic": "/v1/messages", "openai": "/v1/chat/completions"}
+
+
+class Client(Protocol):
+    """What is measured."""
+
+    async def call(self, prompt: str) -> object:
+        """Ask, and read the whole answer; whatever is raised, the call was lost."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
+
+class Reader(Client, Protocol):
+    """The same of streamed answers."""
+
+    async def read_stream(self, prompt: str) -> int:
+        """How many pieces of text an answer had."""
+        ...
+
+
+Make = Callable[[Target], Client]
+MakeReader = Callable[[Target], Reader]
+MakeTransport = Callable[[Target], httpx2.AsyncBaseTransport]
+
+
+def raw(target: Target, kind: str = "anthropic") -> RawSockets:
+    """No client library."""
+    return RawSockets(target, _PATHS[kind], _body_of)
+
+
+def httpx2_transport(target: Target) -> httpx2.AsyncBaseTransport:
+    """Httpx2's own, which opens as many connections as are asked for at once and keeps all.
+
+    Without TLS there is no context; the default is one that reads all certificates of the system, which takes long.
+    """
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx2.AsyncHTTPTransport(verify=target.context or False, limits=limits, trust_env=False)
+
+
+def lean_transport(target: Target) -> httpx2.AsyncBaseTransport:
+    """Ours."""
+    from synth_actors.wire.transport import LeanTransport
+
+    return LeanTransport(target.context or False, trust_env=False)
+
+
+def _http(target: Target, transport: MakeTransport) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(
+        transport=transport(target), timeout=httpx2.Timeout(_TIMEOUT_S), trust_env=False, follow_redirects=True
+    )
+
+
+class Bare:
+    """httpx2's client on a transport; events are read by our parser."""
+
+    def __init__(self, transport: MakeTransport, target: Target) -> None:
+        self._http = _http(target, transport)
+        self._url = target.url + _PATHS["anthropic"]
+        self._headers = {"content-type": "application/json"}
+
+    async def call(self, prompt: str) -> None:
+        """Ask, and read the whole answer."""
+        answer = await self._http.post(self._url, content=_body_of(prompt), headers=self._headers)
+        answer.raise_for_status()
+
+    async def read_stream(self, prompt: str) -> int:
+        """The number of text deltas."""
+        pieces, parser = 0, EventParser()
+        content = _body_of(prompt, streamed=True)
+        async with self._http.stream("POST", self._url, content=content, headers=self._headers) as answer:
+            answer.raise_for_status()
+            async for chunk in answer.aiter_bytes():
+                pieces += sum(event.kind == "content_block_delta" for event in parser.feed(chunk))
+        return pieces
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+
+class Sdk:
+    """The Anthropic SDK on a transport, without its own retries: a call that fails is counted, not hidden."""
+
+    def __init__(self, transport: MakeTransport, target: Target) -> None:
+        from anthropic import AsyncAnthropic
+
+        self._client = AsyncAnthropic(
+            api_key="none", base_url=target.url, max_retries=0, http_client=_http(target, transport)
+        )
+
+    async def call(self, prompt: str) -> None:
+        """Ask, and read the whole answer."""
+        await self._client.messages.create(
+            model=MODEL, max_tokens=MAX_TOKENS, messages=[{"role": "user", "content": prompt}]
+        )
+
+    async def read_stream(self, prompt: str) -> int:
+        """The number of text deltas."""
+        pieces = 0
+        async with await self._client.messages.create(
+            model=MODEL, max_tokens=MAX_TOKENS, messages=[{"role": "user", "content": prompt}], stream=True
+        ) as events:
+            async for event in events:
+                pieces += event.type == "content_block_delta"
+        return pieces
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+
+def _body_of(prompt: str, *, streamed: bool = False) -> bytes:
+    document = {"model": MODEL, "max_tokens": MAX_TOKENS, "messages": [{"role": "user", "content": prompt}]}
+    return json.dumps({**document, "stream": True} if streamed else document).encode()
+
+
+RAW: Final = "raw sockets"
+LEAN: Final = "on ours"
+OWN: Final = "on httpx2's"
+BARE_LEAN: Final = f"httpx2 {LEAN}"
+BARE_OWN: Final = f"httpx2 {OWN}"
+SDK_LEAN: Final = f"SDK {LEAN}"
+SDK_OWN: Final = f"SDK {OWN}"
+
+READERS: Final[Mapping[str, MakeReader]] = {
+    BARE_LEAN: partial(Bare, lean_transport),
+    BARE_OWN: partial(Bare, httpx2_transport),
+    SDK_LEAN: partial(Sdk, lean_transport),
+    SDK_OWN: partial(Sdk, httpx2_transport),
+}
+CLIENTS: Final[Mapping[str, Make]] = {RAW: raw, **READERS}
