@@ -38,6 +38,10 @@ class NotProcessedError(Exception):
         self.failure = failure
 
 
+class _NotTakenError(Exception):
+    """The connection takes no more of the request.  No `httpx2.WriteError`: who makes a body may raise one, too."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds that one write and one read may take; None: for ever."""
@@ -155,9 +159,9 @@ class Connection:
             else:
                 await self._write_and_listen(_framed(head, content), timeouts.write_s)
             self._is_written = True
-        except httpx2.WriteError:
+        except _NotTakenError as exc:
             if self._wire.taken_bytes == self._taken_before:
-                raise
+                raise httpx2.WriteError(str(exc)) from exc.__cause__
             # A server may refuse a request before it has read it, and close: its answer may be there.
 
     async def _write_and_listen(self, data: AsyncGenerator[bytes, None], write_s: float | None) -> None:
@@ -185,7 +189,7 @@ class Connection:
         if failure is not None:
             raise failure
         if not is_written:
-            raise httpx2.WriteError("the server refused the request before it had read it")
+            raise _NotTakenError("the server refused the request before it had read it")
 
     async def _send(self, data: bytes, write_s: float | None) -> None:
         try:
@@ -197,7 +201,7 @@ class Connection:
         except trio.TooSlowError as exc:
             raise httpx2.WriteTimeout(f"the server did not read the request within {write_s} s") from exc
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise httpx2.WriteError(_reason(exc)) from exc
+            raise _NotTakenError(_reason(exc)) from exc
 
     def _is_unprocessed(self) -> bool:
         """See `NotProcessedError`."""
