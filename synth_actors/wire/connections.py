@@ -73,7 +73,8 @@ class Connections:
             httpx2.ConnectError: there is none, or all were closed meanwhile.
             httpx2.ConnectTimeout: see `connect`.
         """
-        is_full = self._most is not None and len(self._active) + len(self._idle) >= self._most
+        places = self._places  # each of those that are taken has a connection, or will have one; this one's, too
+        is_full = places is not None and places.borrowed_tokens + len(self._idle) > places.total_tokens
         if is_full and (oldest := self._idle.oldest()) is not None:  # of another origin: there was none of this one
             oldest.close()
         began_s = trio.current_time()
