@@ -160,9 +160,14 @@ class Peer:
                 pass
         return bytes(self._unread)
 
-    def _more(self) -> bool:
+    def receive(self) -> bytes:
+        """What comes next; empty when the client has left."""
         data = self._socket.recv(_PIECE_BYTES)
         self.received_bytes += len(data)
+        return data
+
+    def _more(self) -> bool:
+        data = self.receive()
         self._unread += data
         return bool(data)
 

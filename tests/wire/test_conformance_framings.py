@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import httpx2
 import pytest
+import trio
 
 from tests.wire.framings import FRAMINGS, Framing, with_length
 from tests.wire.scripted import Peer, Script
-from tests.wire.transports import Name, Wire
+from tests.wire.transports import PATIENCE_S, Name, Wire
 
 each_framing = pytest.mark.parametrize("framing", FRAMINGS, ids=lambda framing: framing.name)
 
@@ -46,8 +47,8 @@ async def test_an_answer_is_whole_and_its_connection_kept_where_it_may_be(wire: 
     if framing.name in REFUSED[wire.name]:
         await is_refused(wire, framing)
         return
-    with wire.serve(answers(framing)) as server:
-        async with wire.client() as client:
+    with wire.serve(answers(framing)) as server, trio.fail_after(PATIENCE_S):
+        async with wire.client(timeout=None) as client:  # as the engine has it: its own deadline is all there is
             for target in ("/whole", "/bytewise"):
                 answer = await client.request(framing.method, server.url + target)
                 assert (answer.status_code, answer.content) == (framing.status, framing.body)

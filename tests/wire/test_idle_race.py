@@ -18,7 +18,7 @@ import trio
 from tests.conftest import Soak
 from tests.servers import first_line, running
 from tests.wire.certificates import Certificates
-from tests.wire.transports import Wire
+from tests.wire.transports import PATIENCE_S, Wire
 
 TASKS = 50
 
@@ -47,8 +47,10 @@ async def ask_all(client: httpx2.AsyncClient, url: str, per_task: int) -> dict[s
                 failed[path] = exc
 
     async with trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + PATIENCE_S * (1 + per_task // 100)
         for task in range(TASKS):
             nursery.start_soon(ask, task)
+    assert not nursery.cancel_scope.cancelled_caught, "a request had no end"
     return failed
 
 
@@ -56,7 +58,7 @@ async def test_a_request_that_crossed_the_end_of_its_connection_is_sent_again_un
     wire: Wire, closing_url: str, soak: Soak
 ) -> None:
     per_task = soak.count // 250  # 20 in `make test`
-    async with wire.client() as client:
+    async with wire.client(timeout=None) as client:  # as the engine has it
         failed = await ask_all(client, closing_url, per_task)
         report = (await client.get(f"{closing_url}/report")).json()
     answered, swallowed = report["answered"], report["swallowed"]

@@ -7,15 +7,19 @@ server has read it.  A body until EOF that is ended by FIN is the one that HTTP 
 
 from __future__ import annotations
 
+import ssl
 from typing import Literal
 
 import httpx2
 import pytest
 import trio
 
+from tests.conftest import FULL_SOAK, Soak
+from tests.wire.certificates import Certificates
 from tests.wire.framings import TEXT, answer, chunked, with_length
-from tests.wire.scripted import Peer, Script
-from tests.wire.transports import Wire
+from tests.wire.scripted import Peer, Script, Scripted
+from tests.wire.tls_by_hand import ByHand
+from tests.wire.transports import NAMES, Name, Wire
 
 FRAMES = {
     "length": with_length(TEXT, b"A: b"),
@@ -29,7 +33,7 @@ End = Literal["FIN", "RST"]
 AT_ONCE = 16
 """Requests in flight: each waits for its server's thread."""
 
-each_frame = pytest.mark.parametrize("frame", FRAMES)
+each_transport = pytest.mark.parametrize("name", NAMES)
 each_end = pytest.mark.parametrize("end", ["FIN", "RST"])
 
 
@@ -77,8 +81,22 @@ async def outcomes(client: httpx2.AsyncClient, url: str, count: int) -> list[tup
 
 
 @each_end
-@each_frame
-async def test_an_answer_that_is_cut_at_any_byte_is_whole_or_an_error(wire: Wire, frame: str, end: End) -> None:
+@each_transport
+@pytest.mark.parametrize("frame", FRAMES)
+async def test_an_answer_that_is_cut_at_any_byte_is_whole_or_an_error(
+    name: Name, certificates: Certificates, frame: str, end: End
+) -> None:
+    await cut_everywhere(Wire(name=name, tls=False, certificates=certificates), frame, end)
+
+
+@each_end
+@each_transport
+@pytest.mark.parametrize("frame", ["chunked", "until EOF"])  # TLS ends in the same way for all of them
+async def test_so_it_is_over_tls(name: Name, certificates: Certificates, frame: str, end: End) -> None:
+    await cut_everywhere(Wire(name=name, tls=True, certificates=certificates), frame, end)
+
+
+async def cut_everywhere(wire: Wire, frame: str, end: End) -> None:
     sent = FRAMES[frame]
     status, body = (204, b"") if frame == "204" else (200, TEXT)
     with wire.serve(cuts(sent, end)) as server:
@@ -109,3 +127,79 @@ async def test_a_request_on_a_used_connection_that_the_server_has_read_is_not_se
     targets = [request.target for request in server.requests]
     assert targets == ["/", "/0", "/", "/1", "/", "/2", "/", "/3"]
     assert server.connections == 4, "each cut one was on the connection of the one before it"
+
+
+ENDS_OF_TLS = {httpx2.ConnectError, httpx2.WriteError, httpx2.ReadError, httpx2.RemoteProtocolError}
+
+
+class _CutError(Exception):
+    """As many bytes were sent as were to be sent."""
+
+
+def cuts_tls(context: ssl.SSLContext, most_bytes: dict[int, int], end: End) -> Script:
+    """A script: connection n sends `most_bytes[n]` bytes of TLS, handshake and all, and then `end`."""
+
+    def script(peer: Peer) -> None:
+        left_bytes = most_bytes[peer.number]
+
+        def send(data: bytes) -> None:
+            nonlocal left_bytes
+            peer.send(data[:left_bytes])
+            left_bytes -= min(left_bytes, len(data))
+            if not left_bytes:
+                raise _CutError
+
+        tls = ByHand(peer, context, send)
+        try:
+            tls.shake_hands()
+            tls.request()
+            send(tls.sealed(FRAMES["length"]))
+        except _CutError:
+            if end == "RST":
+                peer.reset()
+            else:
+                peer.end()
+                peer.unread()
+
+    return script
+
+
+@each_end
+@each_transport
+async def test_a_handshake_or_record_that_is_cut_at_any_byte_is_an_error(
+    name: Name, certificates: Certificates, end: End, soak: Soak
+) -> None:
+    wire = Wire(name=name, tls=True, certificates=certificates)
+    whole_bytes = await tls_bytes(wire)
+    step = max(1, FULL_SOAK // soak.count)  # a twentieth of them in `make test`
+    cut_at = range(1 + soak.seed % step, whole_bytes - 100, step)  # each handshake is some bytes shorter or longer
+    most_bytes = dict(enumerate(cut_at, start=1))
+    with Scripted(cuts_tls(certificates.server(), most_bytes, end), None) as server:
+        async with wire.client() as client:
+            came = [await outcome(client, f"https://127.0.0.1:{server.port}") for _ in cut_at]
+    assert {type(one) for one in came} <= ENDS_OF_TLS
+    assert server.connections == len(came), "nobody tried again"
+
+
+async def tls_bytes(wire: Wire) -> int:
+    """What a server sends for a handshake and the answer."""
+    count = 0
+
+    def script(peer: Peer) -> None:
+        nonlocal count
+        sent: list[bytes] = []
+
+        def send(data: bytes) -> None:
+            peer.send(data)
+            sent.append(data)
+
+        tls = ByHand(peer, wire.certificates.server(), send)
+        tls.shake_hands()
+        tls.request()
+        send(tls.sealed(FRAMES["length"]))
+        count = sum(map(len, sent))
+
+    with Scripted(script, None) as server:
+        async with wire.client() as client:
+            assert await outcome(client, f"https://127.0.0.1:{server.port}") == (200, TEXT)
+    return count

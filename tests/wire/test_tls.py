@@ -18,6 +18,7 @@ from synth_actors.wire.transport import LeanTransport
 from tests.wire.certificates import Certificates
 from tests.wire.framings import TEXT, with_length
 from tests.wire.scripted import Peer, Scripted
+from tests.wire.tls_by_hand import ByHand
 from tests.wire.transports import NAMES, Name, open_transport
 
 WRONG: dict[str, tuple[Callable[[Certificates], trustme.LeafCert], str]] = {
@@ -167,3 +168,45 @@ async def test_a_server_that_speaks_only_tls_1_2_is_understood(name: Name, certi
             for _ in range(3):
                 assert (await client.post(server.url, content=b"x" * 100_000)).content == TEXT
     assert server.connections == 1
+
+
+FOLLOWING: dict[str, Callable[[ByHand], bytes]] = {
+    "another answer": lambda tls: tls.sealed(with_length(b"stale")),
+    "an end": lambda tls: tls.goodbye(),
+}
+
+
+@each_transport
+@pytest.mark.parametrize("following", FOLLOWING)
+async def test_a_record_that_came_with_the_answer_and_was_not_asked_for_ends_the_connection(
+    name: Name, certificates: Certificates, following: str
+) -> None:
+    read: list[int] = []
+
+    def script(peer: Peer) -> None:
+        tls = ByHand(peer, certificates.server(), peer.send)
+        tls.shake_hands()
+        tls.request()
+        peer.send(tls.sealed(with_length(TEXT)) + (FOLLOWING[following](tls) if peer.number == 1 else b""))
+        read.append(peer.number)
+        tls.request()
+        read.append(peer.number)
+
+    with Scripted(script, None) as server:
+        async with client_of(name, certificates.client()) as client:
+            url = f"https://127.0.0.1:{server.port}"
+            assert (await client.get(url)).content == TEXT
+            if name == "httpx2":  # it asks the socket alone, and the record has been taken from there
+                await hears_the_record(client, url, following)
+                return
+            assert (await client.get(url)).content == TEXT
+    assert server.connections == 2
+    assert read == [1, 2], "not a byte more on the first connection"
+
+
+async def hears_the_record(client: httpx2.AsyncClient, url: str, following: str) -> None:
+    if following == "another answer":
+        assert (await client.get(url)).content == b"stale"
+    else:
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await client.get(url)

@@ -46,7 +46,7 @@ class Wire:
         return Scripted(script, self.certificates.server() if self.tls else None)
 
     def client(
-        self, timeout: httpx2.Timeout | float = PATIENCE_S, *, most_connections: int | None = None
+        self, timeout: httpx2.Timeout | float | None = PATIENCE_S, *, most_connections: int | None = None
     ) -> httpx2.AsyncClient:
         """A client that trusts the certificates of this test; use it in an `async with`."""
         transport = open_transport(self.name, self.certificates.client(), most_connections)
