@@ -8,7 +8,7 @@ or a request, of whoever wrote the value.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import httpx2
@@ -25,7 +25,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 class RequestHead:
     """The bytes of a head, and what they promise of the body: `length` bytes, or chunks, or nothing."""
 
-    data: bytes
+    data: bytes = field(repr=False)  # keys among it
     length: int
     is_chunked: bool
     closes: bool  # it says `connection: close`
@@ -40,8 +40,10 @@ def head_of(request: httpx2.Request) -> RequestHead:
     """
     method = request.method.encode("ascii", "replace")
     target = request.extensions.get("target") or request.url.raw_path
-    if not _is_token(method) or not _TARGET.fullmatch(target):
-        raise httpx2.LocalProtocolError(f"{method[:80]!r} {target[:80]!r} is no method and target that can be sent")
+    if not _is_token(method):
+        raise httpx2.LocalProtocolError(f"{method[:80]!r} is no method that can be sent")
+    if not isinstance(target, bytes) or not _TARGET.fullmatch(target):
+        raise httpx2.LocalProtocolError(f"{_path(target)} is no target that can be sent: give bytes without blanks")
     if method == b"CONNECT":
         raise httpx2.LocalProtocolError("CONNECT is not spoken here: use httpx2's own transport for proxies")
     lines = [b"%b %b HTTP/1.1" % (method, target)]
@@ -58,6 +60,10 @@ def head_of(request: httpx2.Request) -> RequestHead:
             case 17 if name.lower() == b"transfer-encoding":
                 if value.lower() != b"chunked":
                     raise httpx2.LocalProtocolError(f"transfer-encoding {value[:80]!r}: only chunked can be sent")
+                if is_chunked:
+                    raise httpx2.LocalProtocolError(
+                        "transfer-encoding is given twice: the body would be in chunks of chunks"
+                    )
                 is_chunked = True
     if is_chunked and length is not None:
         raise httpx2.LocalProtocolError("a request has either content-length or transfer-encoding, not both")
@@ -75,6 +81,11 @@ def _check(name: bytes, value: bytes) -> None:
         raise httpx2.LocalProtocolError(f"{name[:80]!r} is no name of a header")
     if _CONTROL.search(value):  # the value itself may be a key
         raise httpx2.LocalProtocolError(f"the value of the header {name.decode()!r} holds a control character")
+
+
+def _path(target: object) -> str:
+    """For an error: what stands in a query may be a key."""
+    return repr(target.partition(b"?")[0][:80] if isinstance(target, bytes) else type(target).__name__)
 
 
 def _length(value: bytes, before: int | None) -> int:
