@@ -23,7 +23,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from types import AsyncGeneratorType
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import psutil
@@ -40,8 +40,8 @@ ONE_PLACE = httpx2.Limits(max_connections=1, max_keepalive_connections=None, kee
 class Moment(Step):
     """A `Step` at whose moment nothing is cancelled: `came` is set, and somebody else may act."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number, "any")
+    def __init__(self, number: int, watch: Literal["own", "any"]) -> None:
+        super().__init__(number, watch)
         self.came = trio.Event()
 
     def _fire(self) -> None:
@@ -49,10 +49,10 @@ class Moment(Step):
         self.came.set()
 
 
-def every_moment() -> Iterator[Moment]:
+def every_moment(watch: Literal["own", "any"]) -> Iterator[Moment]:
     """One `Moment` for each at which the work can be met; the last one never comes."""
     for number in count():
-        moment = Moment(number)
+        moment = Moment(number, watch)
         yield moment
         assert moment.entered, "the body of the loop did not enter the moment: it would run for ever"
         assert number < MOST_STEPS, "the work takes more steps every time, or never completes"

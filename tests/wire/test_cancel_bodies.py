@@ -21,19 +21,17 @@ OF_ANOTHER_REQUEST = [httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocol
 
 
 @over
-@pytest.mark.parametrize("pieces", [0, 1, 3])
+@pytest.mark.parametrize("pieces", [0, 2])
 @pytest.mark.parametrize("kind", [*ERRORS, *OF_ANOTHER_REQUEST])
-@pytest.mark.parametrize("is_second", [False, True], ids=["first", "second"])
 async def test_what_the_maker_of_a_body_raises_leaves_as_itself(
-    over: str, pieces: int, kind: type[BaseException], is_second: bool, certificates: Certificates
+    over: str, pieces: int, kind: type[BaseException], certificates: Certificates
 ) -> None:
     async with (
         serving(certificates.server() if over == "tls" else None) as server,
         session(server, certificates.client(), Reuse()) as at,
     ):
         error = kind("made up")
-        if is_second:
-            await at.client.get("/whole/first")
+        await at.client.get("/whole/first")  # else there is no connection on which it might be written again
         with generators_end(), pytest.raises(kind) as raised:
             await at.client.post("/whole/1", content=at.body(pieces, fails=error))
         assert raised.value is error

@@ -34,7 +34,7 @@ async def test_the_transport_is_closed_at_any_moment_and_no_socket_outlives_it(
     verify = certificates.client()
     endings: list[type[Exception] | None] = []
     async with serving(certificates.server() if over == "tls" else None) as server:
-        for moment in every_moment():
+        for moment in every_moment(scenario.watch):
             async with session(server, verify, scenario.reuse(server)) as at, trio.open_nursery() as nursery:
                 await scenario.before(at)
                 nursery.start_soon(close_when, moment.came, at.transport)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from pathlib import Path
 
@@ -42,7 +41,6 @@ JSON = b"application/json"
 PACKED = b"content-encoding: gzip\r\n"
 ANSWERS = {
     "whole": Answer(pieces=(whole(OBJECT, JSON),)),
-    "whole-packed": Answer(pieces=(whole(gzip.compress(OBJECT), JSON, PACKED),)),
     "stream": Answer(pieces=chunked(EVENTS, SSE)),
     "stream-packed": Answer(pieces=chunked(packed(EVENTS), SSE, PACKED)),
 }
