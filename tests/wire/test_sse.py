@@ -2,47 +2,75 @@
 
 from __future__ import annotations
 
-import re
-from itertools import pairwise
+from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth_actors.wire.sse import Event, EventParser, EventTooLongError
+from tests.wire.answers import CUTS, cut
 
 
-def reference(body: bytes) -> tuple[list[Event], int | None]:
-    """The standard's algorithm over the whole text at once."""
-    text = body.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # a letter for every byte
-    lines = re.split(r"\r\n|\n|\r", text)[:-1]  # what follows the last line end is no line
-    events: list[Event] = []
-    data, kind, last_id, retry = "", "", "", None
-    for line in lines:
+class Interpreter:
+    """The standard's own words ("Interpreting an event stream"), step by step, over the whole text at once.
+
+    Two steps are ours: what is no UTF-8 in `data` is kept as it was sent, so only the decoded text can be compared; and
+    a `retry` of more than 18 digits is ignored.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        self.data = self.kind = self.last_id = ""
+        self.retry_ms: int | None = None
+        self.events: list[tuple[str, str, str]] = []  # kind, data, id
+        for line in lines_of(stream.decode("utf-8", "replace").removeprefix("\ufeff")):
+            self.process(line)
+
+    def process(self, line: str) -> None:
         if line == "":
-            if data != "":
-                events.append(
-                    Event(text_of(kind) or "message", data.removesuffix("\n").encode("latin-1"), text_of(last_id))
-                )
-            data, kind = "", ""
-            continue
-        if line.startswith(":"):
-            continue
-        field, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if field == "data":
-            data += value + "\n"
-        elif field == "event":
-            kind = value
-        elif field == "id" and "\0" not in value:
-            last_id = value
-        elif field == "retry" and re.fullmatch("[0-9]{1,18}", value):
-            retry = int(value)
-    return events, retry
+            self.dispatch()
+        elif line[0] == ":":
+            pass
+        elif ":" in line:
+            field, value = line[: line.index(":")], line[line.index(":") + 1 :]
+            self.field(field, value[1:] if value[:1] == " " else value)
+        else:
+            self.field(line, "")
+
+    def field(self, name: str, value: str) -> None:
+        if name == "event":
+            self.kind = value
+        elif name == "data":
+            self.data += value
+            self.data += "\n"
+        elif name == "id":
+            if "\0" not in value:
+                self.last_id = value
+        elif name == "retry" and value != "" and all(letter in "0123456789" for letter in value) and len(value) <= 18:
+            self.retry_ms = int(value)
+
+    def dispatch(self) -> None:
+        if self.data == "":
+            self.kind = ""
+            return
+        if self.data[-1] == "\n":
+            self.data = self.data[:-1]
+        self.events.append((self.kind if self.kind != "" else "message", self.data, self.last_id))
+        self.data = self.kind = ""
 
 
-def text_of(letters: str) -> str:
-    return letters.encode("latin-1").decode("utf-8", "replace")
+def lines_of(text: str) -> list[str]:
+    """Lines end in CR LF, LF or CR; what no such end follows is no line."""
+    lines, line, at = [], "", 0
+    while at < len(text):
+        if text[at] in "\r\n":
+            lines.append(line)
+            line = ""
+            at += 2 if text[at : at + 2] == "\r\n" else 1
+        else:
+            line += text[at]
+            at += 1
+    return lines
 
 
 def parse(chunks: list[bytes]) -> tuple[list[Event], int | None]:
@@ -53,35 +81,50 @@ def parse(chunks: list[bytes]) -> tuple[list[Event], int | None]:
 FIELDS = [
     "event: a\ndata: b\n\n",
     "data: {}\n\ndata: {}\n\n",
+    "data: a\ndata: b\n\n",
+    "id: 7\ndata: x\n\n",
+    "id: \0\ndata: x\n\n",
     "data",
     "data:",
     "data: ",
+    "event",
     "event: ",
+    "id",
     "id: ",
     "retry: ",
+    "Data: ",
     ":",
     ": ",
-    "data: {}\n\n",
 ]
-ENDS = ["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n"]
-PIECES = st.sampled_from(FIELDS + ENDS + ["x", "é", "🦦", "12", "\0", "\ufeff", "\u2028", "\x0b", "\x85", " "])
-TEXTS = st.lists(PIECES | st.text(max_size=5), max_size=30).map(lambda pieces: "".join(pieces).encode())
-BODIES = TEXTS | st.lists(TEXTS | st.binary(max_size=6), max_size=4).map(b"".join)
+ENDS = ["\n", "\r", "\r\n", "\n\n", "\r\r", "\r\n\r\n", "\n\r"]
+LETTERS = ["x", "é", "🦦", "12", "٣", "\0", "\ufeff", "\u2028", "\x0b", "\x0c", "\x1c", "\x85", " ", "  "]
+# What is no UTF-8: a character without its end or its beginning, too long, a surrogate, beyond the last character.
+BROKEN = [b"\xe2\x82", b"\xf0\x9f\xa6", b"\x82", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5", b"\xff", b"\xef\xbb"]
+PIECES = st.sampled_from([*(text.encode() for text in FIELDS + ENDS + LETTERS), *BROKEN]) | st.binary(max_size=3)
+BODIES = st.tuples(st.sampled_from([b"", b"\xef\xbb\xbf"]), st.lists(PIECES, max_size=40).map(b"".join)).map(b"".join)
 
 
-def cut(body: bytes, places: list[int]) -> list[bytes]:
-    marks = [0, *sorted(place % (len(body) + 1) for place in places), len(body)]
-    return [body[start:end] for start, end in pairwise(marks)]
+def assert_as_the_standard_has_it(chunks: list[bytes]) -> None:
+    expected = Interpreter(b"".join(chunks))
+    events, retry_ms = parse(chunks)
+    assert [(event.kind, event.data.decode("utf-8", "replace"), event.id) for event in events] == expected.events
+    assert retry_ms == expected.retry_ms
 
 
-@given(BODIES, st.lists(st.integers(min_value=0, max_value=10_000), max_size=12))
-def test_any_cutting_of_any_text_gives_the_events_of_the_standard(body: bytes, places: list[int]) -> None:
-    assert parse(cut(body, places)) == reference(body)
+@given(BODIES, CUTS)
+@example(b"\xef\xbb\xbfdata: x\r\n\r\n", [1, 2, 12])
+@example(b"data: \xf0\x9f\xa6\xa6\r\n\r\n", [7, 8, 9, 11, 13])
+def test_any_cutting_of_any_bytes_gives_the_events_of_the_standard(body: bytes, places: list[int]) -> None:
+    assert_as_the_standard_has_it(cut(body, places))
 
 
 @given(BODIES)
-def test_one_byte_at_a_time_gives_the_same_as_the_whole(body: bytes) -> None:
-    assert parse([body[i : i + 1] for i in range(len(body))]) == parse([body])
+def test_one_byte_at_a_time_gives_the_same_bytes_as_the_whole(body: bytes) -> None:
+    assert parse(bytewise(body)) == parse([body])
+
+
+def bytewise(body: bytes) -> list[bytes]:
+    return [body[at : at + 1] for at in range(len(body))]
 
 
 @pytest.mark.parametrize(
@@ -95,12 +138,23 @@ def test_one_byte_at_a_time_gives_the_same_as_the_whole(body: bytes) -> None:
         (b"id: 7\ndata: x\n\ndata: y\n\n", [Event("message", b"x", "7"), Event("message", b"y", "7")]),
         (b"\xef\xbb\xbfdata: x\r\r", [Event("message", b"x")]),
         (b"data: never finished\n", []),
+        (b"data: nor this\n\r", [Event("message", b"nor this")]),  # the CR may yet be a CRLF: a line all the same
+        (b"id: 1\ndata: x\n\nid\ndata: y\n\n", [Event("message", b"x", "1"), Event("message", b"y")]),
+        (b"id: 1\nid: 2\0\ndata: x\n\n", [Event("message", b"x", "1")]),
+        (b"event: a\n\ndata: x\n\n", [Event("message", b"x")]),
+        (b"\n\xef\xbb\xbfdata: x\n\n", []),  # a mark is one at the very beginning only
+        (b"\xef\xbb\xbf\xef\xbb\xbfdata: x\n\n", []),
+        (b"data: a\ndata\ndata:\ndata: b\n\n", [Event("message", b"a\n\n\nb")]),
+        (b"data: x\x0by\x1cz\n\n", [Event("message", b"x\x0by\x1cz")]),
+        (b"event: \xff\ndata: \xff\n\n", [Event("\ufffd", b"\xff")]),
+        (b"data : x\nDATA: y\ndata: z\n\n", [Event("message", b"z")]),
         (b"event: a\ndata:  two spaces\n\n", [Event("a", b" two spaces")]),
     ],
 )
 def test_the_examples_of_the_standard(body: bytes, events: list[Event]) -> None:
     assert parse([body])[0] == events
-    assert parse([body[i : i + 1] for i in range(len(body))])[0] == events
+    assert parse(bytewise(body))[0] == events
+    assert_as_the_standard_has_it([body])
 
 
 @pytest.mark.parametrize("chunk", [b"data: " + b"x" * 100, b"data: xxxxxxxx\n", b"y" * 7])
@@ -118,3 +172,78 @@ def test_an_event_that_never_ends_is_refused_before_it_fills_the_memory(chunk: b
 def test_many_events_together_may_be_longer_than_one_may_be() -> None:
     parser = EventParser(max_event_bytes=100)
     assert len(parser.feed(b"data: 0123456789\n\n" * 1000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("sent", "retry_ms"),
+    [(b"12", 12), (b"", None), (b"-1", None), (b"1.5", None), (b"1 ", None), ("٣".encode(), None), (b"9" * 19, None)],
+)
+def test_a_time_to_reconnect_is_digits_alone(sent: bytes, retry_ms: int | None) -> None:
+    for chunks in ([b"retry: " + sent + b"\n"], bytewise(b"retry: " + sent + b"\n")):
+        assert parse(chunks)[1] == retry_ms
+
+
+ENDLESS: list[tuple[str, Callable[[int], bytes]]] = [
+    ("a line", lambda at: b"data: " if at == 0 else b"x"),
+    ("a comment", lambda at: b": " if at == 0 else b"x"),
+    ("a kind", lambda at: b"event: " if at == 0 else b"x"),
+    ("lines of data", lambda at: b"data: x\n"),
+    ("empty lines of data", lambda at: b"data\r\n"),
+    ("a mark and no line", lambda at: b"\xef\xbb\xbf" if at == 0 else b"\xef"),
+]
+
+
+@pytest.mark.parametrize(("kind", "piece"), ENDLESS, ids=[kind for kind, _ in ENDLESS])
+def test_what_never_ends_is_refused_at_the_byte_that_is_one_too_many(kind: str, piece: Callable[[int], bytes]) -> None:
+    """The ends of lines do not count, since they are not kept."""
+    parser = EventParser(max_event_bytes=1000)
+    taken = accepted(parser, (piece(at) for at in range(3000)))
+    assert 1000 - len(piece(1)) < len(taken.translate(None, b"\r\n")) <= 1000
+
+
+def accepted(parser: EventParser, chunks: Iterable[bytes]) -> bytes:
+    """What the parser takes before it refuses, which it must."""
+    taken = b""
+    try:
+        for chunk in chunks:
+            parser.feed(chunk)
+            taken += chunk
+    except EventTooLongError:
+        return taken
+    raise AssertionError(f"{len(taken)} bytes without an event were taken")
+
+
+def test_a_parser_that_has_refused_can_be_fed_on() -> None:
+    parser = EventParser(max_event_bytes=10)
+    for _ in range(3):
+        with pytest.raises(EventTooLongError):
+            parser.feed(b"data: 12345678901\n")
+    parser.feed(b"\n\n")
+    assert parser.feed(b"data: x\n\n") == [Event("message", b"x")]
+
+
+class Counted(bytearray):
+    """The buffer of a line that is not whole, which counts the bytes that are moved into and out of it."""
+
+    moved_bytes = 0
+
+    def __iadd__(self, more: object) -> Counted:
+        assert isinstance(more, bytes)
+        self.moved_bytes += len(more)
+        self.extend(more)
+        return self
+
+    def __bytes__(self) -> bytes:
+        self.moved_bytes += len(self)
+        return bytes(memoryview(self))
+
+
+def test_a_line_that_comes_byte_by_byte_is_moved_twice_however_long_it_is() -> None:
+    """Once into the buffer, once out of it; a string that grows by concatenation would move n * n / 2 bytes."""
+    parser = EventParser()
+    parser._line = counted = Counted()
+    line = b"data: " + b"x" * 20_000
+    for byte in bytewise(line):
+        assert parser.feed(byte) == []
+    assert parser.feed(b"\n\n") == [Event("message", b"x" * 20_000)]
+    assert counted.moved_bytes == 2 * len(line)
