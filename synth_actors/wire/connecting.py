@@ -19,6 +19,15 @@ from synth_actors.wire.connection import Connection
 from synth_actors.wire.open_files import opening_file
 from synth_actors.wire.socket_stream import SocketStream
 
+_NAMES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 60, "TCP_KEEPCNT": 5}
+_KEEPALIVE = [
+    ((socket.SOL_SOCKET, socket.SO_KEEPALIVE), 1),
+    *(((socket.IPPROTO_TCP, getattr(socket, name)), value) for name, value in _NAMES.items() if hasattr(socket, name)),
+]
+"""A server may work for minutes without a byte, and whoever translates addresses between forgets a connection that is
+silent.  Seconds, and probes, as the Anthropic SDK has them for its own connections; what the system does not have stays
+as it is."""
+
 
 class Origin(NamedTuple):
     """Where connections go; those with equal ones are as good as each other.  `server_name` is what TLS asks for."""
@@ -69,7 +78,10 @@ async def connect(origin: Origin, context: ssl.SSLContext | None, timeout_s: flo
 async def _open_tcp(origin: Origin) -> SocketStream:
     stream = await trio.open_tcp_stream(origin.host, origin.port)
     # No checkpoint until the socket has its new owner.  trio's own is put off: it would take a turn for each send.
-    return SocketStream(socket.socket(fileno=stream.socket.detach()))
+    connected = socket.socket(fileno=stream.socket.detach())
+    for option, value in _KEEPALIVE:
+        connected.setsockopt(*option, value)
+    return SocketStream(connected)
 
 
 async def _start_tls(stream: SocketStream, origin: Origin, context: ssl.SSLContext) -> trio.SSLStream[SocketStream]:

@@ -70,7 +70,6 @@ class Connection:
         self._closes = False  # this side has said so
         self._is_written = True
         self._taken_before = 0
-        self._has_ended = False
 
     def __repr__(self) -> str:
         return f"<Connection {self._wire!r}, {self._parser!r}>"
@@ -83,7 +82,8 @@ class Connection:
     @property
     def may_reuse(self) -> bool:
         """Whether another request may follow."""
-        return self._is_written and not self._closes and self._parser.may_reuse and not self._wire.is_closed
+        is_left_open = self._is_written and not self._closes and self._parser.may_reuse and not self._wire.is_closed
+        return is_left_open and not self._holds_more()
 
     def is_stale(self) -> bool:
         """Whether the server has closed an idle connection: what can be read before a request is its end."""
@@ -103,7 +103,7 @@ class Connection:
         self._parser = ResponseParser(message.method)
         self._pieces = []
         self._closes = message.head.closes
-        self._is_written = self._has_ended = False
+        self._is_written = False
         self._taken_before = self._wire.taken_bytes
         try:
             await self._write(message, timeouts)
@@ -141,7 +141,6 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise httpx2.ReadError(_reason(exc)) from exc
         if not data:
-            self._has_ended = True
             self._parser.end()
         self._pieces += self._parser.feed(bytes(data))
 
@@ -167,28 +166,33 @@ class Connection:
     async def _write_and_listen(self, data: AsyncGenerator[bytes, None], write_s: float | None) -> None:
         """Write, and stop writing when an answer comes that refuses the request."""
         failure: httpx2.TransportError | None = None
+        is_stopped = False
+        making = trio.CancelScope()
 
         async def listen() -> None:
-            nonlocal failure
+            nonlocal failure, is_stopped
             try:
                 while self._parser.head is None:
                     await self._read(None)
             except httpx2.TransportError as exc:
                 failure = exc
             if failure is not None or (self._parser.head is not None and self._parser.head.status >= 300):
-                sending.cancel()
+                is_stopped = True
+                self._wire.stop_sending()  # not cancelled: TLS would read no more
+                making.cancel()
 
-        is_written = False
-        async with nursery_for_body() as nursery:
-            with trio.CancelScope() as sending:
-                nursery.start_soon(listen)
-                async with aclosing(data):
-                    async for piece in data:
-                        await self._send(piece, write_s)
-                is_written = True
+        async with nursery_for_body() as nursery, aclosing(data):
+            nursery.start_soon(listen)
+            while not is_stopped:
+                piece = None
+                with trio.CancelScope() as making:
+                    piece = await anext(data, None)
+                if piece is None:
+                    break
+                await self._send(piece, write_s)
         if failure is not None:
             raise failure
-        if not is_written:
+        if is_stopped:
             raise _NotTakenError("the server refused the request before it had read it")
 
     async def _send(self, data: bytes, write_s: float | None) -> None:
@@ -202,6 +206,15 @@ class Connection:
             raise httpx2.WriteTimeout(f"the server did not read the request within {write_s} s") from exc
         except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
             raise _NotTakenError(_reason(exc)) from exc
+        if (failure := self._wire.send_failure) is not None:
+            raise _NotTakenError(str(failure)) from failure
+
+    def _holds_more(self) -> bool:
+        """Whether bytes came behind the answer that TLS has not been asked for: nobody's answer, or its end.
+
+        trio (0.35) says only how much of them is decrypted, which is none as long as nobody reads.
+        """
+        return isinstance(self._stream, trio.SSLStream) and self._stream._incoming.pending > 0
 
     def _is_unprocessed(self) -> bool:
         """See `NotProcessedError`."""
@@ -210,7 +223,7 @@ class Connection:
         if self._wire.taken_bytes == self._taken_before:
             return True
         acknowledged = self._wire.acknowledged_bytes
-        return self._has_ended and acknowledged is not None and acknowledged <= self._taken_before
+        return self._wire.is_ended() and acknowledged is not None and acknowledged <= self._taken_before
 
 
 async def _one(data: bytes) -> AsyncGenerator[bytes, None]:

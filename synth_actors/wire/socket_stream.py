@@ -4,6 +4,9 @@
 buffer and waits for an answer that is not there yet: here a send that the kernel takes at once takes no turn, and each
 receive waits first, which is its turn.  What the kernel took, and what the other side has acknowledged, can be asked
 afterwards: they tell whether a request can have been read by anybody.
+
+A send that fails is not raised, since an answer may have come before: `trio.SSLStream`, which lies above where there is
+TLS, reads no more once it was told.  It is kept instead, and nothing more is sent.
 """
 
 from __future__ import annotations
@@ -25,8 +28,10 @@ _BYTES_ACKED = struct.Struct("=120xQ")
 class SocketStream(trio.abc.HalfCloseableStream):
     """A connected TCP socket; `taken_bytes` are all that the kernel took of what was sent.
 
+    `send_failure` is why nothing more can be sent, None while nothing speaks against it.
+
     Raises (as trio's streams do):
-        trio.BrokenResourceError: the connection is gone; the cause says how.
+        trio.BrokenResourceError: nothing can be received, the connection is gone; the cause says how.
         trio.ClosedResourceError: it was closed on this side.
     """
 
@@ -34,6 +39,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
         connected.setblocking(False)
         self._socket = connected
         self.taken_bytes = 0
+        self.send_failure: OSError | None = None
+        self._is_reset = False
+        self._is_silent = False
+        self._waiting_for_room = trio.CancelScope()
         self._acknowledged_before = _acknowledged(connected)
 
     def __repr__(self) -> str:
@@ -60,23 +69,42 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return True
         return True
 
+    def is_ended(self) -> bool:
+        """Whether the other side has sent its end (FIN), and everything before it was read.
+
+        A reset that somebody was told of looks like an end afterwards, and is none.
+        """
+        try:
+            return not self._is_reset and self._socket.recv(1, socket.MSG_PEEK) == b""
+        except OSError:
+            return False
+
+    def stop_sending(self) -> None:
+        """Drop what waits to be sent, and what is sent from now on; who sends goes on as if it had been sent."""
+        self._is_silent = True
+        self._waiting_for_room.cancel()
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`; a turn only if the kernel does not take it at once."""
         await trio.lowlevel.checkpoint_if_cancelled()
         rest = data
-        while rest:
+        while rest and not self._is_silent:
             self._check()
             try:
                 sent = self._socket.send(rest)
             except BlockingIOError:
                 sent = 0
             except OSError as exc:
-                raise trio.BrokenResourceError(str(exc)) from exc
+                self.send_failure = exc
+                self._is_reset = self._is_reset or not isinstance(exc, BrokenPipeError)  # that is sent after an end
+                self.stop_sending()
+                return
             self.taken_bytes += sent
             if sent == len(rest):
                 return
             rest = memoryview(rest)[sent:]
-            await trio.lowlevel.wait_writable(self._socket)
+            with trio.CancelScope() as self._waiting_for_room:
+                await trio.lowlevel.wait_writable(self._socket)
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Wait until there is something, and take it; empty at the end."""
@@ -88,6 +116,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except BlockingIOError:
                 continue  # somebody else's: the kernel may wake without data
             except OSError as exc:
+                self._is_reset = True
                 raise trio.BrokenResourceError(str(exc)) from exc
 
     async def wait_send_all_might_not_block(self) -> None:
