@@ -24,7 +24,8 @@ def wire(concurrency: int) -> tuple[Case, ...]:
     """Calls over HTTP to 127.0.0.1, by httpx2's client and by the Anthropic SDK, each on our transport and on httpx2's.
 
     The value is ours, "bare loop" is the same on httpx2's transport; "raw sockets" make the same calls with no client
-    library.  CPU is that of the client's process.  The server is one of a process of its own that does next to nothing
+    library, "from memory" is the same client on a transport that answers without a server: what no transport can beat.
+    CPU is that of the client's process.  The server is one of a process of its own that does next to nothing
     (`benchmarks/wire_server.py`): the rows "server" say what a call costs it, and how busy it was; where that is near
     100 % it is the limit, and the CPU of a call says more than calls per second.
 

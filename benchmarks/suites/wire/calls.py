@@ -5,19 +5,40 @@ The server answers at once, so that a second has as many calls as the client's C
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import trio
 
 from benchmarks.case import Load, Measured, NotMeasured
-from benchmarks.suites.wire.clients import BARE_LEAN, BARE_OWN, CLIENTS, RAW, SDK_LEAN, SDK_OWN, Client, Make
+from benchmarks.suites.wire.clients import (
+    ALONE,
+    BARE_ALONE,
+    BARE_LEAN,
+    BARE_OWN,
+    CLIENTS,
+    RAW,
+    SDK_ALONE,
+    SDK_LEAN,
+    SDK_OWN,
+    Client,
+    Make,
+)
 from benchmarks.suites.wire.serving import Scheme, Target, serving
 from benchmarks.suites.wire.tally import Tally, tallied
 from benchmarks.wire_server import Rules
 
 ALONE_CALLS = 300
-CALLS = {RAW: 5000, BARE_LEAN: 5000, SDK_LEAN: 2000, BARE_OWN: 1500, SDK_OWN: 1000}
+CALLS = {
+    RAW: 5000,
+    BARE_LEAN: 5000,
+    SDK_LEAN: 2000,
+    BARE_OWN: 1000,
+    SDK_OWN: 1000,
+    BARE_ALONE: 5000,
+    SDK_ALONE: 1000,
+}
 """So many, but one by each of a larger crowd; those that are slow make fewer."""
 MANY = 2000
 """In a larger crowd httpx2's transport takes half a minute for the first calls alone: they are made once, plain."""
@@ -36,14 +57,15 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Library:
-    """What makes the calls, once on our transport and once on httpx2's."""
+    """What makes the calls: on our transport, on httpx2's, and on one that answers from memory."""
 
     ours: str
     theirs: str
+    alone: str
 
 
-HTTPX2 = Library(ours=BARE_LEAN, theirs=BARE_OWN)
-SDK = Library(ours=SDK_LEAN, theirs=SDK_OWN)
+HTTPX2 = Library(ours=BARE_LEAN, theirs=BARE_OWN, alone=BARE_ALONE)
+SDK = Library(ours=SDK_LEAN, theirs=SDK_OWN, alone=SDK_ALONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +99,21 @@ class Made:
 
 def per_second(crowd: Crowd, library: Library, load: Load) -> Measured:
     """Calls per second over connections that are open; bare is httpx2's transport."""
-    made = _made(crowd, load)
-    ours, theirs = _later(made, library.ours), _theirs_later(made, library)
-    bare = theirs.per_s if theirs else None
-    return Measured(value=ours.per_s, bare=bare, beside={RAW: _later(made, RAW).per_s})
+    return _figure(crowd, library, load, lambda tally: tally.per_s)
 
 
 def cpu(crowd: Crowd, library: Library, load: Load) -> Measured:
     """CPU microseconds of a call in this process, of the same run."""
+    return _figure(crowd, library, load, lambda tally: tally.cpu_us)
+
+
+def _figure(crowd: Crowd, library: Library, load: Load, figure: Callable[[Tally], float]) -> Measured:
     made = _made(crowd, load)
-    ours, theirs = _later(made, library.ours), _theirs_later(made, library)
-    bare = theirs.cpu_us if theirs else None
-    return Measured(value=ours.cpu_us, bare=bare, beside={RAW: _later(made, RAW).cpu_us})
+    theirs = figure(_later(made, library.theirs)) if library.theirs in made else None
+    beside = {RAW: figure(_later(made, RAW))}
+    if library.alone in made:
+        beside[ALONE] = figure(_later(made, library.alone))
+    return Measured(value=figure(_later(made, library.ours)), bare=theirs, beside=beside)
 
 
 def first_cpu(crowd: Crowd, library: Library, load: Load) -> Measured:
@@ -139,15 +164,11 @@ def _later(made: dict[str, Made], name: str) -> Tally:
     return later
 
 
-def _theirs_later(made: dict[str, Made], library: Library) -> Tally | None:
-    return _later(made, library.theirs) if library.theirs in made else None
-
-
 @lru_cache(maxsize=16)  # those of a repeat: `growth` looks back
 def _made(crowd: Crowd, load: Load) -> dict[str, Made]:
     if load.endpoint is not None:
         raise NotMeasured("needs a server that does as it is told; leave out --endpoint")
-    names = [name for name in CLIENTS if crowd.at_once <= MANY or name not in THEIRS]
+    names = [name for name in CLIENTS if crowd.at_once <= MANY or name in (RAW, *OURS)]
     turn = load.repeat % len(names)  # each is first in turn
     with serving(crowd.scheme, Rules(), connections=crowd.at_once) as target:
         return {

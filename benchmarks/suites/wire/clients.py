@@ -1,6 +1,7 @@
 """Who makes the calls that are compared?
 
-httpx2's client and the Anthropic SDK, each on httpx2's own transport and on the lean one, and raw sockets.  All ask for
+httpx2's client and the Anthropic SDK, each on httpx2's own transport, on the lean one, and on one that answers from
+memory, which says what is left to gain; and raw sockets.  All ask for
 the same: the bare ones with a body that is ready, the SDK with the arguments that it makes one of.  httpx2's transport
 is given as many connections as it needs; the SDK's own default, 1,000, would not do.
 """
@@ -13,11 +14,13 @@ from functools import partial
 from typing import Final, Protocol
 
 import httpx2
+import trio
 
 from benchmarks.suites.upstreams.sdks import MAX_TOKENS, MODEL
 from benchmarks.suites.wire.raw import RawSockets
 from benchmarks.suites.wire.serving import Target
 from synth_actors.wire.sse import EventParser
+from tests.integration.limited_server import whole_answer
 
 _TIMEOUT_S = 600.0
 """What the SDK waits: at 5,000 at once a slow transport needs minutes, which is to be seen, and not an error."""
@@ -68,6 +71,32 @@ def lean_transport(target: Target) -> httpx2.AsyncBaseTransport:
     from synth_actors.wire.transport import LeanTransport
 
     return LeanTransport(target.context or False, trust_env=False)
+
+
+class _FromMemory(httpx2.AsyncBaseTransport):
+    """The server's answer after a turn of the event loop, without a connection: the least that a transport can cost."""
+
+    def __init__(self, _target: Target) -> None:
+        self._body = json.dumps(whole_answer(chat=False, chunks=1)).encode()
+        self._headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(self._body))]
+
+    async def handle_async_request(self, _request: httpx2.Request) -> httpx2.Response:
+        await trio.lowlevel.checkpoint()
+        extensions = {"http_version": b"HTTP/1.1", "reason_phrase": b"OK"}
+        return httpx2.Response(200, headers=self._headers, stream=_Once(self._body), extensions=extensions)
+
+
+class _Once(httpx2.AsyncByteStream):
+    def __init__(self, body: bytes) -> None:
+        self._left = [body]
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 def _http(target: Target, transport: MakeTransport) -> httpx2.AsyncClient:
@@ -143,10 +172,13 @@ def _body_of(prompt: str, *, streamed: bool = False) -> bytes:
 RAW: Final = "raw sockets"
 LEAN: Final = "on ours"
 OWN: Final = "on httpx2's"
+ALONE: Final = "from memory"
 BARE_LEAN: Final = f"httpx2 {LEAN}"
 BARE_OWN: Final = f"httpx2 {OWN}"
 SDK_LEAN: Final = f"SDK {LEAN}"
 SDK_OWN: Final = f"SDK {OWN}"
+BARE_ALONE: Final = f"httpx2 {ALONE}"
+SDK_ALONE: Final = f"SDK {ALONE}"
 
 READERS: Final[Mapping[str, MakeReader]] = {
     BARE_LEAN: partial(Bare, lean_transport),
@@ -154,4 +186,9 @@ READERS: Final[Mapping[str, MakeReader]] = {
     SDK_LEAN: partial(Sdk, lean_transport),
     SDK_OWN: partial(Sdk, httpx2_transport),
 }
-CLIENTS: Final[Mapping[str, Make]] = {RAW: raw, **READERS}
+CLIENTS: Final[Mapping[str, Make]] = {
+    RAW: raw,
+    **READERS,
+    BARE_ALONE: partial(Bare, _FromMemory),
+    SDK_ALONE: partial(Sdk, _FromMemory),
+}

@@ -25,7 +25,7 @@ from synth_actors import Endpoint, EngineConfig, open_engine
 
 LATENCY_S = 0.2
 ROUNDS = 10
-SATURATED_ROUNDS = 30
+SATURATED_ROUNDS = 20
 OPERATIONS_PER_ROUND = 300
 """Of `Load.operations`, so that a small load is small."""
 ENGINE = "engine"
