@@ -7,6 +7,7 @@ of a `Peer`, which reads requests and then sends what it likes, ends in the midd
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import ssl
@@ -131,11 +132,11 @@ class Peer:
 
     def end(self) -> None:
         """No more comes from here (FIN; over TLS without `close_notify`, as after a crash); we still read."""
-        socket.socket.shutdown(self._socket, socket.SHUT_WR)  # SSLSocket's own forgets the session
+        self._shut(socket.SHUT_WR)
 
     def end_both(self) -> None:
         """A close of which the kernel says the truth: FIN, and a reset for whatever arrives after it."""
-        socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        self._shut(socket.SHUT_RDWR)
 
     def say_goodbye(self) -> None:
         """TLS's own end (`close_notify`), and no FIN."""
@@ -159,6 +160,13 @@ class Peer:
             while self._more():
                 pass
         return bytes(self._unread)
+
+    def _shut(self, how: int) -> None:
+        try:
+            socket.socket.shutdown(self._socket, how)  # SSLSocket's own forgets the session
+        except OSError as exc:
+            if exc.errno != errno.ENOTCONN:  # the client has left
+                raise
 
     def receive(self) -> bytes:
         """What comes next; empty when the client has left."""
