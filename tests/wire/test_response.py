@@ -166,7 +166,11 @@ def test_an_interim_answer_that_announces_a_body_is_refused(status: int, framing
 
 
 def test_an_interim_answer_without_content_may_say_so() -> None:
-    assert is_reused(b"HTTP/1.1 110 x\r\nContent-Length: 0\r\n\r\n" + HI)
+    interim = b"HTTP/1.1 110 x\r\nContent-Length: 0\r\n\r\n"
+    assert is_reused(interim + HI)
+    parser, body = fed([interim + OK + b"\r\nhi"])
+    parser.end()  # the length was the interim answer's
+    assert (body, parser.is_complete) == (b"hi", True)
 
 
 @pytest.mark.parametrize("interim", [b"HTTP/1.1 100 x\r\nConnection: close\r\n\r\n", b"HTTP/1.0 100 x\r\n\r\n"])
@@ -267,6 +271,16 @@ def test_an_interrupt_inside_the_parser_is_no_fault_of_the_server(monkeypatch: p
     monkeypatch.setattr(ResponseParser, "on_header", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ResponseParser().feed(HI)
+
+
+def test_an_interrupt_behind_an_answer_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: ResponseParser) -> None:
+        if self.is_complete:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResponseParser, "on_message_begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ResponseParser().feed(HI + HI)
 
 
 # Where the connection ends.
@@ -382,6 +396,15 @@ def test_honest_chunks_of_one_byte_are_no_waste_however_they_are_cut() -> None:
     answer = CHUNKED + b"1;x=12345678\r\n!\r\n" * 5000 + b"0\r\n\r\n"
     for read_bytes in (1, 2, 3, 5, 1000):
         assert fed([answer[at : at + read_bytes] for at in range(0, len(answer), read_bytes)])[1] == b"!" * 5000
+
+
+def test_a_frame_may_be_twice_as_long_as_what_is_in_it() -> None:
+    chunk = b"1388;" + b"a" * 9990 + b"\r\n" + b"x" * 5000 + b"\r\n"
+    for read_bytes in (len(chunk), 4 * len(chunk)):
+        data = chunk * 40
+        feeds = [CHUNKED, *(data[at : at + read_bytes] for at in range(0, len(data), read_bytes))]
+        assert len(fed(feeds)[1]) == 40 * 5000
+        assert "frames" in refusal([CHUNKED, *[chunk.replace(b"a", b"aa")] * 40])
 
 
 # What is left behind.

@@ -82,6 +82,7 @@ def bytewise(body: bytes) -> list[bytes]:
         (b"id: 1\ndata: x\n\nid\ndata: y\n\n", [Event("message", b"x", "1"), Event("message", b"y")]),
         (b"id: 1\nid: 2\0\ndata: x\n\n", [Event("message", b"x", "1")]),
         (b"event: a\n\ndata: x\n\n", [Event("message", b"x")]),
+        (b"event: \ndata: x\n\nevent: \n\n", [Event("message", b"x")]),
         (b"\n\xef\xbb\xbfdata: x\n\n", []),  # a mark is one at the very beginning only
         (b"\xef\xbb\xbf\xef\xbb\xbfdata: x\n\n", []),
         (b"data: a\ndata\ndata:\ndata: b\n\n", [Event("message", b"a\n\n\nb")]),
@@ -95,6 +96,7 @@ def test_the_examples_of_the_standard(body: bytes, events: list[Event]) -> None:
     assert parse([body])[0] == events
     assert parse(bytewise(body))[0] == events
     assert_as_the_standard_has_it([body])
+    assert_as_the_standard_has_it([b"\n", body])  # what is not the beginning takes a shorter way
 
 
 @pytest.mark.parametrize("chunk", [b"data: " + b"x" * 100, b"data: xxxxxxxx\n", b"y" * 7])
@@ -109,6 +111,16 @@ def test_an_event_that_never_ends_is_refused_before_it_fills_the_memory(chunk: b
         endless()
 
 
+@pytest.mark.parametrize("before", [b"", b"\n", b"data: x\n\n"])
+@pytest.mark.parametrize("event", [b"data: ", b"event: a\ndata: "])
+def test_an_event_that_comes_whole_may_be_no_longer_either(before: bytes, event: bytes) -> None:
+    parser = EventParser(max_event_bytes=1000)
+    parser.feed(before)
+    assert len(parser.feed(event + b"x" * 994 + b"\n\n")) == 1
+    with pytest.raises(EventTooLongError):
+        parser.feed(event + b"x" * 995 + b"\n\n")
+
+
 def test_many_events_together_may_be_longer_than_one_may_be() -> None:
     parser = EventParser(max_event_bytes=100)
     assert len(parser.feed(b"data: 0123456789\n\n" * 1000)) == 1000
@@ -116,7 +128,16 @@ def test_many_events_together_may_be_longer_than_one_may_be() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "retry_ms"),
-    [(b"12", 12), (b"", None), (b"-1", None), (b"1.5", None), (b"1 ", None), ("٣".encode(), None), (b"9" * 19, None)],
+    [
+        (b"12", 12),
+        (b"", None),
+        (b"-1", None),
+        (b"1.5", None),
+        (b"1 ", None),
+        ("٣".encode(), None),
+        (b"\xb2", None),
+        (b"9" * 19, None),
+    ],
 )
 def test_a_time_to_reconnect_is_digits_alone(sent: bytes, retry_ms: int | None) -> None:
     for chunks in ([b"retry: " + sent + b"\n"], bytewise(b"retry: " + sent + b"\n")):
