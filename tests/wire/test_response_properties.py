@@ -10,6 +10,7 @@ from hypothesis import assume, given
 
 from synth_actors.wire.response import ResponseParser
 from tests.wire.answers import CUTS, Answer, answers, cut
+from tests.wire.feeding import bytewise
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,6 @@ def meant(answer: Answer) -> Outcome:
         not answer.end_needed,
         answer.may_reuse,
     )
-
-
-def bytewise(data: bytes) -> list[bytes]:
-    return [data[at : at + 1] for at in range(len(data))]
 
 
 @given(answers(), CUTS)

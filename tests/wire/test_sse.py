@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from synth_actors.wire.sse import Event, EventParser, EventTooLongError
 from tests.wire.answers import CUTS, cut
 from tests.wire.event_stream import Interpreter
+from tests.wire.feeding import bytewise
 
 
 def parse(chunks: list[bytes]) -> tuple[list[Event], int | None]:
@@ -61,10 +62,6 @@ def test_any_cutting_of_any_bytes_gives_the_events_of_the_standard(body: bytes, 
 @given(BODIES)
 def test_one_byte_at_a_time_gives_the_same_bytes_as_the_whole(body: bytes) -> None:
     assert parse(bytewise(body)) == parse([body])
-
-
-def bytewise(body: bytes) -> list[bytes]:
-    return [body[at : at + 1] for at in range(len(body))]
 
 
 @pytest.mark.parametrize(
