@@ -106,5 +106,5 @@ class Connection(httpcore2.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """What httpx2 asks for by name."""
         if info == "is_readable":  # which the pool asks of every idle connection for every request; `write` asks itself
-            return self._reuse.is_vain  # then it is as good as closed
+            return self._reuse.is_vain()  # then it is as good as closed
         return self._stream.get_extra_info(info)

@@ -8,7 +8,7 @@ that has refused it may not.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import httpx2
@@ -59,17 +59,22 @@ class Message:
     content: bytes | AsyncIterable[bytes]
 
 
+_NOTHING_ASKED = ResponseParser()
+"""Of a connection that was not used yet."""
+
+
 class Connection:
     """A connection to one server, plain or encrypted: `stream` is what is read and written, `wire` lies below it."""
 
     def __init__(self, wire: SocketStream, stream: SocketStream | trio.SSLStream[SocketStream]) -> None:
         self._wire = wire
         self._stream = stream
-        self._parser = ResponseParser()
+        self._parser = _NOTHING_ASKED
         self._pieces: list[bytes] = []  # of the body, that came with the head
         self._closes = False  # this side has said so
         self._is_written = True
         self._taken_before = 0
+        self.idle_since_s = 0.0  # by trio's clock
 
     def __repr__(self) -> str:
         return f"<Connection {self._wire!r}, {self._parser!r}>"
@@ -85,9 +90,24 @@ class Connection:
         is_left_open = self._is_written and not self._closes and self._parser.may_reuse and not self._wire.is_closed
         return is_left_open and not self._holds_more()
 
+    @property
+    def in_chunks(self) -> bool:
+        """Whether the last answer came in chunks."""
+        return self._parser.is_chunked
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nothing of the last answer came."""
+        return self._parser.is_untouched
+
     def is_stale(self) -> bool:
         """Whether the server has closed an idle connection: what can be read before a request is its end."""
         return self._wire.is_closed or self._wire.is_readable()
+
+    async def watch(self, seconds: float) -> None:
+        """Wait so long, or until an idle connection is stale."""
+        with trio.move_on_after(seconds), suppress(trio.ClosedResourceError):
+            await self._wire.wait_readable()
 
     def close(self) -> None:
         """Close it, whatever it is doing, without a turn."""

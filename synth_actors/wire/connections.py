@@ -19,6 +19,9 @@ from synth_actors.wire.connection import Connection
 from synth_actors.wire.pool import IdlePool
 from synth_actors.wire.reuse import Reuse
 
+CLOSES_WITHIN_S = 0.02
+"""So long after an answer a server that closes its connection may take to do so, on a busy machine too."""
+
 
 class Connections:
     """All connections of one transport, idle or in use; `certificates` makes the context of TLS when it is needed."""
@@ -55,16 +58,24 @@ class Connections:
         return lease
 
     def take_idle(self, origin: Origin) -> Connection | None:
-        """An idle connection that its server has not closed."""
+        """The newest idle connection, which its server may have closed."""
         self._close_expired()
-        while (idle := self._idle.take(origin)) is not None:
-            was_closed = idle.is_stale()
-            self._reuse.tried(was_closed=was_closed)
-            if not was_closed:
-                self._active.add(idle)
-                return idle
-            idle.close()
-        return None
+        if (idle := self._idle.take(origin)) is not None:
+            self._active.add(idle)
+        return idle
+
+    async def is_usable(self, idle: Connection) -> bool:
+        """Whether the server has left it open.
+
+        As long as no connection to this server has outlived such an answer, it is given a moment to close this one.  A
+        request that is on its way then is lost, and looks as if it had been read.
+        """
+        watch_s = idle.idle_since_s + CLOSES_WITHIN_S - trio.current_time()
+        if watch_s > 0 and not self._reuse.is_proven(in_chunks=idle.in_chunks):
+            await idle.watch(watch_s)
+        is_open = not idle.is_stale()
+        self._reuse.tried(was_closed=not is_open, in_chunks=idle.in_chunks)
+        return is_open
 
     async def open(self, origin: Origin, timeout_s: float | None) -> Connection:
         """A new connection.
@@ -102,17 +113,17 @@ class Connections:
     def settle(self, origin: Origin, connection: Connection) -> None:
         """Keep a connection that was used, or close it."""
         self._active.discard(connection)
-        if not connection.may_reuse or self._reuse.is_vain:
+        if not connection.may_reuse or self._reuse.is_vain(in_chunks=connection.in_chunks):
             connection.close()
             return
-        now_s = trio.current_time()
         self._close_expired()
-        if (surplus := self._idle.put(origin, connection, now_s)) is not None:
+        connection.idle_since_s = trio.current_time()
+        if (surplus := self._idle.put(origin, connection, connection.idle_since_s)) is not None:
             surplus.close()
 
-    def was_closed_unasked(self) -> None:
-        """A connection that looked open had been closed by its server."""
-        self._reuse.tried(was_closed=True)
+    def was_closed(self, *, in_chunks: bool) -> None:
+        """A connection that looked open after such an answer had been closed by its server."""
+        self._reuse.tried(was_closed=True, in_chunks=in_chunks)
 
     def release(self, lease: Lease) -> None:
         """Let the next request have its place."""
@@ -158,10 +169,15 @@ class Lease:
     def __repr__(self) -> str:
         return f"<Lease {self.origin.host}:{self.origin.port}, {self.connection!r}>"
 
-    def take_idle(self) -> Connection | None:
-        """See `Connections.take_idle`."""
-        self.connection = self._connections.take_idle(self.origin)
-        return self.connection
+    async def take_idle(self) -> Connection | None:
+        """An idle connection that its server has left open, None if there is none."""
+        while (idle := self._connections.take_idle(self.origin)) is not None:
+            self.connection = idle
+            if await self._connections.is_usable(idle):
+                return idle
+            idle.close()
+            self._settle()
+        return None
 
     async def open(self, timeout_s: float | None) -> Connection:
         """See `Connections.open`; what was held before is settled."""

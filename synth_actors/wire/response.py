@@ -95,6 +95,11 @@ class ResponseParser:
         return f"<ResponseParser {state}, {self._body_bytes} bytes of body>"
 
     @property
+    def is_chunked(self) -> bool:
+        """Whether the body came, or comes, in chunks."""
+        return self._is_chunked
+
+    @property
     def is_untouched(self) -> bool:
         """Whether nothing of an answer has come."""
         return self.head is None and self._head_bytes == 0

@@ -69,6 +69,11 @@ class SocketStream(trio.abc.HalfCloseableStream):
             return True
         return True
 
+    async def wait_readable(self) -> None:
+        """Wait until there is something to read, be it the end."""
+        self._check()
+        await trio.lowlevel.wait_readable(self._socket)
+
     def is_ended(self) -> bool:
         """Whether the other side has sent its end (FIN), and everything before it was read.
 

@@ -88,13 +88,18 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         content = _content_of(request)
         message = Message(head, request.method, content)
         try:
-            if (used := lease.take_idle()) is not None:
+            if (used := await lease.take_idle()) is not None:
+                in_chunks = used.in_chunks
                 try:
                     return await used.ask(message, timeouts)
                 except NotProcessedError:
-                    self._connections.was_closed_unasked()
+                    self._connections.was_closed(in_chunks=in_chunks)
                     if not isinstance(content, bytes):
                         raise
+                except (httpx2.NetworkError, httpx2.RemoteProtocolError):
+                    if used.is_untouched:
+                        self._connections.was_closed(in_chunks=in_chunks)
+                    raise
             fresh = await lease.open(timeout_s.get("connect"))
             return await fresh.ask(message, timeouts)
         except NotProcessedError as exc:

@@ -18,8 +18,9 @@ from synth_actors import Endpoint
 from synth_actors.providers.connections import Connection
 from synth_actors.providers.http_client import Transport, open_client
 from synth_actors.providers.pool import MOST_REQUESTS
+from synth_actors.wire.connections import CLOSES_WITHIN_S
 from synth_actors.wire.open_files import RESERVED_FILES, open_files_limit
-from synth_actors.wire.reuse import Reuse
+from synth_actors.wire.reuse import FEWEST_CLOSED, Reuse
 from synth_actors.wire.transport import KEEPALIVE_S
 
 AT_ONCE = 3 * MOST_REQUESTS + 4
@@ -137,6 +138,7 @@ async def test_connections_that_only_a_crowd_needed_do_not_stay_when_it_has_gone
         mock_clock.jump(KEEPALIVE_S + 1)
         for _ in range(AT_ONCE // MOST_REQUESTS):  # each closes one pool
             await ask(client, url)
+            mock_clock.jump(1.0)  # longer than a new server is given to close an idle connection
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.open_connections == (MOST_REQUESTS if transport == "httpx2" else 1)
 
@@ -212,7 +214,44 @@ async def test_where_the_server_closes_after_each_answer_connections_are_not_use
             await ask(client, url)
             await trio.testing.wait_all_tasks_blocked(0.005)  # its end has arrived
     assert (requests, connections) == (12, 12 if closes else 1)
-    assert reuse.is_vain is closes
+    assert reuse.is_vain() is closes
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("closes_after_s", [0.01, None])
+async def test_a_new_server_gets_a_moment_to_close_a_connection_before_it_is_used_again(
+    closes_after_s: float | None, autojump_clock: MockClock
+) -> None:
+    connections = requests = 0
+
+    async def handle(stream: trio.SocketStream) -> None:
+        nonlocal connections, requests
+        connections += 1
+        while await stream.receive_some():
+            requests += 1
+            await stream.send_all(CHUNKED)
+            if closes_after_s is not None:  # what comes until then is read by nobody
+                await trio.sleep(closes_after_s)
+                break
+        await stream.aclose()
+
+    async with serving(handle) as url, client_for(url, "lean") as client:
+        for _ in range(10):
+            await ask(client, url)
+        took_s = trio.current_time()
+    assert (requests, connections) == (10, 1 if closes_after_s is None else 10)
+    assert took_s == pytest.approx(CLOSES_WITHIN_S if closes_after_s is None else FEWEST_CLOSED * closes_after_s)
+
+
+def test_what_a_server_does_after_chunks_says_nothing_of_what_it_does_after_other_answers() -> None:
+    reuse = Reuse()
+    for _ in range(FEWEST_CLOSED):
+        reuse.tried(was_closed=True, in_chunks=True)
+        reuse.tried(was_closed=False)
+    assert (reuse.is_vain(in_chunks=True), reuse.is_proven(in_chunks=True)) == (True, False)
+    assert (reuse.is_vain(), reuse.is_proven()) == (False, True)
 
 
 def test_a_server_that_restarts_does_not_make_reuse_vain() -> None:
@@ -221,7 +260,7 @@ def test_a_server_that_restarts_does_not_make_reuse_vain() -> None:
         reuse.tried(was_closed=False)
     for _ in range(50):
         reuse.tried(was_closed=True)
-    assert not reuse.is_vain
+    assert not reuse.is_vain()
 
 
 class Slow(httpcore2.AsyncNetworkStream):

@@ -88,8 +88,8 @@ class ClosesWhenTried(Reuse):
         super().__init__()
         self._server = server
 
-    def tried(self, *, was_closed: bool) -> None:
-        super().tried(was_closed=was_closed)
+    def tried(self, *, was_closed: bool, in_chunks: bool = False) -> None:
+        super().tried(was_closed=was_closed, in_chunks=in_chunks)
         if not was_closed:
             self._server.end_all()
 
