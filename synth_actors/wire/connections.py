@@ -67,10 +67,13 @@ class Connections:
     async def is_usable(self, idle: Connection) -> bool:
         """Whether the server has left it open.
 
-        As long as no connection to this server has outlived such an answer, it is given a moment to close this one.  A
-        request that is on its way then is lost, and looks as if it had been read.
+        As long as no connection to this server has outlived such an answer, it is given a moment to close this one: a
+        request that is on its way then is lost, and looks as if it had been read.  Where most are found closed, there
+        is no waiting for it: only one that was idle for longer is used.
         """
         watch_s = idle.idle_since_s + CLOSES_WITHIN_S - trio.current_time()
+        if watch_s > 0 and self._reuse.is_vain(in_chunks=idle.in_chunks):
+            return False
         if watch_s > 0 and not self._reuse.is_proven(in_chunks=idle.in_chunks):
             await idle.watch(watch_s)
         is_open = not idle.is_stale()
@@ -111,9 +114,10 @@ class Connections:
         return fresh
 
     def settle(self, origin: Origin, connection: Connection) -> None:
-        """Keep a connection that was used, or close it."""
+        """Keep a connection that was used, or close it; where most are found closed, one is kept to see that change."""
         self._active.discard(connection)
-        if not connection.may_reuse or self._reuse.is_vain(in_chunks=connection.in_chunks):
+        is_surplus = len(self._idle) > 0 and self._reuse.is_vain(in_chunks=connection.in_chunks)
+        if not connection.may_reuse or is_surplus:
             connection.close()
             return
         self._close_expired()

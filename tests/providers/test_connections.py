@@ -245,6 +245,27 @@ async def test_a_new_server_gets_a_moment_to_close_a_connection_before_it_is_use
     assert took_s == pytest.approx(CLOSES_WITHIN_S if closes_after_s is None else FEWEST_CLOSED * closes_after_s)
 
 
+async def test_a_server_that_no_longer_closes_its_connections_has_them_used_again(autojump_clock: MockClock) -> None:
+    requests = connections = 0
+
+    async def handle(stream: trio.SocketStream) -> None:
+        nonlocal connections, requests
+        connections += 1
+        while await stream.receive_some():
+            requests += 1
+            await stream.send_all(CHUNKED)
+            if requests <= 12:
+                break
+        await stream.aclose()
+
+    async with serving(handle) as url, client_for(url, "lean") as client:
+        for _ in range(100):
+            await ask(client, url)
+            await trio.sleep(0.1)
+    assert requests == 100
+    assert connections == 13
+
+
 def test_what_a_server_does_after_chunks_says_nothing_of_what_it_does_after_other_answers() -> None:
     reuse = Reuse()
     for _ in range(FEWEST_CLOSED):
