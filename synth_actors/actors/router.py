@@ -267,15 +267,17 @@ class RouterActor(Decider[RouterMessage]):
         if not route.calls:
             self._retry_budget.request(now)
         route.calls += 1
+        mode = self._stream[endpoint.name]
+        streamed = is_streamed(mode, wanted=route.stream, max_tokens=route.request.max_tokens)
         job.attempt = attempt = Attempt(
             route=route,
             number=route.calls,
             endpoint=endpoint.name,
             output=route.output,
-            streamed=is_streamed(self._stream[endpoint.name], wanted=route.stream, max_tokens=route.request.max_tokens),
+            streamed=streamed,
             dispatched_at=now,
             reserved_usd=reserved_usd,
-            call=endpoint.begin(job.need, now),
+            call=endpoint.begin(job.need, now, streamed=streamed),
             held=self.held,
         )
         self.held.sent_bytes += job.size_bytes

@@ -1,7 +1,8 @@
 """How many calls may an endpoint work on at once?
 
-A limit between 1 and a maximum that follows what the server shows, since few say what they bear.  It begins low and
-doubles with every round of calls that are let in (slow start, Jacobson 1988), then grows by a twentieth.  It sinks
+A limit between 1 and a maximum that follows what the server shows, since few say what they bear.  It begins low, lower
+where first tokens are seen, whose measure are calls that nobody stands in the way of, and doubles with every round of
+calls that are let in (slow start, Jacobson 1988), then grows by a twentieth.  It sinks
 
 - to what was in flight, when a call was refused although others were let in;
 - when calls wait for each other at the server, see `queueing.py`;
@@ -18,6 +19,8 @@ from math import inf
 from synth_actors.policy.queueing import NotOurs, Queues, QueueWatch
 
 FIRST_LIMIT = 16
+FIRST_LIMIT_UNSEEN = 32
+"""Where the first call is not streamed.  A batch loses a round's time for each doubling up to what it may have."""
 SHARPEST_CUT = 0.5
 USUAL_CUT = 0.8
 GROWTH_SHARE = 0.05
@@ -37,6 +40,7 @@ class AdaptiveLimit:
         "_before",
         "_changed_at",
         "_held_until",
+        "_is_new",
         "_outcomes",
         "_overloads",
         "_queue",
@@ -48,6 +52,7 @@ class AdaptiveLimit:
     def __init__(self, maximum: float, first: float = FIRST_LIMIT) -> None:
         self.maximum = maximum
         self.limit = float(min(first, maximum))
+        self._is_new = True  # nothing was sent
         self._slow_start = True
         self._queue = QueueWatch()
         self._changed_at = -inf  # calls from before tell about another limit
@@ -60,6 +65,12 @@ class AdaptiveLimit:
     def is_found(self) -> bool:
         """Whether something has shown that more would be too many; before that the limit only was not yet higher."""
         return not self._slow_start
+
+    def sent(self, *, streamed: bool) -> None:
+        """A call is sent: whether the first one is streamed decides where to begin."""
+        if self._is_new and not streamed:
+            self.limit = max(self.limit, float(min(FIRST_LIMIT_UNSEEN, self.maximum)))
+        self._is_new = False
 
     def let_in(self, now: float, *, begun_at: float, in_flight: int, ttft_s: float | None) -> None:
         """A call dispatched at `begun_at` was let in; `in_flight` counts it too."""

@@ -152,8 +152,10 @@ class EndpointState:
 
     # ------------------------------------------------------------------------------------------------ a call's way
 
-    def begin(self, need: Need, now: float) -> Begun:
+    def begin(self, need: Need, now: float, *, streamed: bool = True) -> Begun:
         """A call is sent."""
+        if self.limits.at_once is not None:
+            self.limits.at_once.sent(streamed=streamed)
         self.in_flight += 1
         self.attempts += 1
         self.pace.begin(now)

@@ -10,7 +10,7 @@ import trio
 
 from synth_actors import EngineConfig, GenerationError, Request, SynthActorsError, Usage
 from synth_actors.policy.breaker import FAILURES_TO_PAUSE
-from synth_actors.policy.concurrency import FIRST_LIMIT
+from synth_actors.policy.concurrency import FIRST_LIMIT_UNSEEN
 from synth_actors.providers.base import Call, Fault
 from synth_actors.testing import Outage, SimulatedProvider, Step, Trouble
 from tests.faults.guarantees import Remote, guaranteed, priced, requests
@@ -101,8 +101,8 @@ async def test_a_restart_as_the_first_calls_run_loses_nothing(autojump_clock: An
     async with guaranteed(priced(server)) as run:
         await run.ask_all(requests(100))
     assert run.lost == []
-    assert run.failures["failed"] == FIRST_LIMIT
-    assert run.attempts <= 100 + 2 * FIRST_LIMIT
+    assert run.failures["failed"] == FIRST_LIMIT_UNSEEN
+    assert run.attempts <= 100 + 2 * FIRST_LIMIT_UNSEEN
 
 
 async def test_a_restart_under_full_load_loses_nothing(autojump_clock: Any) -> None:
@@ -111,7 +111,7 @@ async def test_a_restart_under_full_load_loses_nothing(autojump_clock: Any) -> N
         await run.ask_all(requests(2500), every_s=0.005)
     assert run.lost == []
     assert run.failures["failed"] == 100, "all that was under way"
-    assert run.failures["unreachable"] <= FIRST_LIMIT
+    assert run.failures["unreachable"] <= FIRST_LIMIT_UNSEEN
 
 
 @pytest.mark.parametrize("fault", [Fault.FAILED, Fault.TIMED_OUT])

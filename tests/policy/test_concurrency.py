@@ -62,6 +62,21 @@ def test_it_doubles_with_every_round_up_to_the_maximum() -> None:
     assert seen == [16, 32, 64, 128, 256, 512, 1000, 1000]
 
 
+@pytest.mark.parametrize(
+    ("first_streamed", "maximum", "expected"), [(True, 1000, 16), (False, 1000, 32), (False, 20, 20)]
+)
+def test_it_begins_higher_where_the_first_call_is_not_streamed(
+    first_streamed: bool, maximum: int, expected: int
+) -> None:
+    limit = AdaptiveLimit(maximum)
+    for streamed in (first_streamed, not first_streamed, False, True):
+        limit.sent(streamed=streamed)
+        assert limit.limit == expected, "only the first call decides"
+    limit.refused(1.0, in_flight=5)
+    limit.sent(streamed=False)
+    assert limit.limit == 5
+
+
 def test_after_a_cut_it_grows_by_a_twentieth_a_round() -> None:
     limit = steady(200.0)
     round_of_calls(limit, 1.0)
