@@ -1,8 +1,8 @@
 """How many calls may an endpoint work on at once?
 
 A limit between 1 and a maximum that follows what the server shows, since few say what they bear.  It begins low, lower
-where first tokens are seen, whose measure are calls that nobody stands in the way of, and doubles with every round of
-calls that are let in (slow start, Jacobson 1988), then grows by a twentieth.  It sinks
+where first tokens are seen, whose measure are calls that nobody stands in the way of, and doubles or more with every
+round of calls that are let in (slow start, Jacobson 1988), then grows by a twentieth.  It sinks
 
 - to what was in flight, when a call was refused although others were let in;
 - when calls wait for each other at the server, see `queueing.py`;
@@ -20,7 +20,11 @@ from synth_actors.policy.queueing import NotOurs, Queues, QueueWatch
 
 FIRST_LIMIT = 16
 FIRST_LIMIT_UNSEEN = 32
-"""Where the first call is not streamed.  A batch loses a round's time for each doubling up to what it may have."""
+"""Where the first call is not streamed."""
+FIRST_GROWTH = 1.0
+FIRST_GROWTH_UNSEEN = 1.25
+"""For each call that is let in during slow start: twice as many each round, or 2.25 times.  Where no first token tells
+of a queue a refusal is all that too many can cost, and each round below what it may have costs a batch some time."""
 SHARPEST_CUT = 0.5
 USUAL_CUT = 0.8
 GROWTH_SHARE = 0.05
@@ -94,7 +98,8 @@ class AdaptiveLimit:
         if self._queue.is_suspect:  # the next window will tell
             return
         if is_used and now >= self._held_until:
-            step = 1.0 if self._slow_start else max(1.0, GROWTH_SHARE * self.limit) / self.limit
+            first = FIRST_GROWTH_UNSEEN if ttft_s is None else FIRST_GROWTH
+            step = first if self._slow_start else max(1.0, GROWTH_SHARE * self.limit) / self.limit
             self.limit = min(self.maximum, self.limit + step)
 
     def refused(self, now: float, *, in_flight: int) -> None:

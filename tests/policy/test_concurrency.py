@@ -54,12 +54,18 @@ def test_it_begins_with_few_and_never_with_more_than_there_may_be() -> None:
     assert AdaptiveLimit(3).limit == 3
 
 
-def test_it_doubles_with_every_round_up_to_the_maximum() -> None:
+@pytest.mark.parametrize(
+    ("ttft_s", "expected"),
+    [(1.0, [16, 32, 64, 128, 256, 512, 1000, 1000]), (None, [16, 36, 81, 182, 409, 921, 1000, 1000])],
+)
+def test_it_doubles_with_every_round_up_to_the_maximum_and_grows_faster_where_no_first_token_is_seen(
+    ttft_s: float | None, expected: list[int]
+) -> None:
     limit, seen = AdaptiveLimit(1000), []
     for now in range(8):
-        seen.append(limit.limit)
-        round_of_calls(limit, float(now))
-    assert seen == [16, 32, 64, 128, 256, 512, 1000, 1000]
+        seen.append(int(limit.limit))
+        round_of_calls(limit, float(now), ttft_s=ttft_s)
+    assert seen == expected
 
 
 @pytest.mark.parametrize(

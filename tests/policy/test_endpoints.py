@@ -233,7 +233,7 @@ def test_a_call_proves_the_limit_once() -> None:
     state = remote()
     call = begin(state, FIRST_LIMIT)[0]
     for now in range(5):
-        state.let_in(call, None, float(now))
+        state.let_in(call, 0.5, float(now))
     assert state.limits.limit == FIRST_LIMIT + 1
 
 
