@@ -89,24 +89,28 @@ class SocketStream(trio.abc.HalfCloseableStream):
         self._is_silent = True
         self._waiting_for_room.cancel()
 
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send what the kernel takes at once; gives how many bytes that were, all of them if nothing can be sent."""
+        if self._is_silent:
+            return len(data)
+        self._check()
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as exc:
+            self.send_failure = exc
+            self._is_reset = self._is_reset or not isinstance(exc, BrokenPipeError)  # that is sent after an end
+            self.stop_sending()
+            return len(data)
+        self.taken_bytes += sent
+        return sent
+
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of `data`; a turn only if the kernel does not take it at once."""
         await trio.lowlevel.checkpoint_if_cancelled()
         rest = data
-        while rest and not self._is_silent:
-            self._check()
-            try:
-                sent = self._socket.send(rest)
-            except BlockingIOError:
-                sent = 0
-            except OSError as exc:
-                self.send_failure = exc
-                self._is_reset = self._is_reset or not isinstance(exc, BrokenPipeError)  # that is sent after an end
-                self.stop_sending()
-                return
-            self.taken_bytes += sent
-            if sent == len(rest):
-                return
+        while (sent := self.send_now(rest)) < len(rest):
             rest = memoryview(rest)[sent:]
             with trio.CancelScope() as self._waiting_for_room:
                 await trio.lowlevel.wait_writable(self._socket)
