@@ -39,4 +39,8 @@ class RequestForm:
 
     def filled(self, body: bytes) -> httpx2.Request:
         """A request of its own with this body."""
-        return httpx2.Request("POST", self._url, headers=self._headers, content=body, extensions=self._extensions)
+        stream = httpx2.ByteStream(body)  # given so, httpx2 looks for no headers that are missing
+        made = httpx2.Request("POST", self._url, headers=self._headers, stream=stream, extensions=self._extensions)
+        made.headers["content-length"] = str(len(body))
+        made.read()
+        return made
