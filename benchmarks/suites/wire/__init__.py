@@ -12,8 +12,8 @@ from benchmarks.suites.wire.serving import SCHEMES, Scheme
 
 AIMED_AT = 100
 """The concurrency that the aims were set for."""
-LIBRARIES = {"httpx2": calls.HTTPX2, "SDK": calls.SDK}
-FASTER = {"httpx2": 5.0, "SDK": 2.2}
+LIBRARIES = {"transport": calls.TRANSPORT, "httpx2": calls.HTTPX2, "SDK": calls.SDK}
+FASTER = {"transport": 5.0, "httpx2": 5.0, "SDK": 2.2}
 """How many times as many calls per second our transport makes of each."""
 FASTER_CHUNKS = 2.5
 WALL_S = {"openai": 2.5, "anthropic": 2.9}
@@ -21,7 +21,7 @@ FASTER_THAN_SDK = {"openai": 4.0, "anthropic": 2.0}
 
 
 def wire(concurrency: int) -> tuple[Case, ...]:
-    """Calls over HTTP to 127.0.0.1, by httpx2's client and by the Anthropic SDK, each on our transport and on httpx2's.
+    """Calls over HTTP to 127.0.0.1 on our transport and on httpx2's: alone, below httpx2's client, below Anthropic's SDK.
 
     The value is ours, "bare loop" is the same on httpx2's transport; "raw sockets" make the same calls with no client
     library, "from memory" is the same client on a transport that answers without a server: what no transport can beat.
@@ -68,7 +68,7 @@ def _crowd(crowd: Crowd, *, has_first: bool, aimed: bool) -> Iterator[Case]:
         title = f"{before}, {name}"
         yield case(name=title, unit="calls/s", measure=partial(calls.per_second, crowd, library), aim=faster)
         yield case(name=f"{title}, each", unit="us CPU", measure=partial(calls.cpu, crowd, library))
-        if has_first:
+        if has_first and library is not calls.TRANSPORT:
             yield _first(crowd, name, library)
     yield case(name=f"{before}, failed", unit="calls", measure=partial(calls.failed, crowd), aim=Aim(limit=0))
     yield case(name=f"{before}, server", unit="us CPU", measure=partial(calls.server, crowd))

@@ -13,14 +13,16 @@ import trio
 
 from benchmarks.case import Load, Measured, NotMeasured
 from benchmarks.suites.wire.clients import (
-    ALONE,
-    BARE_ALONE,
+    ALONE_LEAN,
+    ALONE_OWN,
     BARE_LEAN,
+    BARE_MEMORY,
     BARE_OWN,
     CLIENTS,
+    MEMORY,
     RAW,
-    SDK_ALONE,
     SDK_LEAN,
+    SDK_MEMORY,
     SDK_OWN,
     Client,
     Make,
@@ -32,18 +34,20 @@ from benchmarks.wire_server import Rules
 ALONE_CALLS = 300
 CALLS = {
     RAW: 5000,
+    ALONE_LEAN: 5000,
+    ALONE_OWN: 1000,
     BARE_LEAN: 5000,
     SDK_LEAN: 2000,
     BARE_OWN: 1000,
     SDK_OWN: 1000,
-    BARE_ALONE: 5000,
-    SDK_ALONE: 1000,
+    BARE_MEMORY: 5000,
+    SDK_MEMORY: 1000,
 }
 """So many, but one by each of a larger crowd; those that are slow make fewer."""
 MANY = 2000
 """In a larger crowd httpx2's transport takes half a minute for the first calls alone: they are made once, plain."""
-OURS = (BARE_LEAN, SDK_LEAN)
-THEIRS = (BARE_OWN, SDK_OWN)
+OURS = (ALONE_LEAN, BARE_LEAN, SDK_LEAN)
+THEIRS = (ALONE_OWN, BARE_OWN, SDK_OWN)
 MOST_S = 90.0
 
 
@@ -61,11 +65,12 @@ class Library:
 
     ours: str
     theirs: str
-    alone: str
+    memory: str | None = None
 
 
-HTTPX2 = Library(ours=BARE_LEAN, theirs=BARE_OWN, alone=BARE_ALONE)
-SDK = Library(ours=SDK_LEAN, theirs=SDK_OWN, alone=SDK_ALONE)
+TRANSPORT = Library(ours=ALONE_LEAN, theirs=ALONE_OWN)
+HTTPX2 = Library(ours=BARE_LEAN, theirs=BARE_OWN, memory=BARE_MEMORY)
+SDK = Library(ours=SDK_LEAN, theirs=SDK_OWN, memory=SDK_MEMORY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +116,8 @@ def _figure(crowd: Crowd, library: Library, load: Load, figure: Callable[[Tally]
     made = _made(crowd, load)
     theirs = figure(_later(made, library.theirs)) if library.theirs in made else None
     beside = {RAW: figure(_later(made, RAW))}
-    if library.alone in made:
-        beside[ALONE] = figure(_later(made, library.alone))
+    if library.memory in made:
+        beside[MEMORY] = figure(_later(made, library.memory))
     return Measured(value=figure(_later(made, library.ours)), bare=theirs, beside=beside)
 
 

@@ -1,8 +1,8 @@
 """Who makes the calls that are compared?
 
-httpx2's client and the Anthropic SDK, each on httpx2's own transport, on the lean one, and on one that answers from
-memory, which says what is left to gain; and raw sockets.  All ask for
-the same: the bare ones with a body that is ready, the SDK with the arguments that it makes one of.  httpx2's transport
+The two transports alone, httpx2's client and the Anthropic SDK on each of them and on one that answers from memory,
+which says what is left to gain, and raw sockets.  All ask for the same: the first ones with a body that is ready, the
+SDK with the arguments that it makes one of.  httpx2's transport
 is given as many connections as it needs; the SDK's own default, 1,000, would not do.
 """
 
@@ -105,6 +105,34 @@ def _http(target: Target, transport: MakeTransport) -> httpx2.AsyncClient:
     )
 
 
+class Alone:
+    """A transport, without a client above it."""
+
+    def __init__(self, transport: MakeTransport, target: Target) -> None:
+        self._transport = transport(target)
+        self._url = httpx2.URL(target.url + _PATHS["anthropic"])
+        self._headers = {"content-type": "application/json"}
+        self._extensions = {"timeout": httpx2.Timeout(_TIMEOUT_S).as_dict()}
+
+    async def call(self, prompt: str) -> None:
+        """Ask, and read the whole answer."""
+        content, extensions = _body_of(prompt), self._extensions
+        request = httpx2.Request("POST", self._url, content=content, headers=self._headers, extensions=extensions)
+        answer = await self._transport.handle_async_request(request)
+        try:
+            if answer.status_code != 200:
+                raise RuntimeError(f"the server answered {answer.status_code}")
+            assert isinstance(answer.stream, httpx2.AsyncByteStream)
+            async for _ in answer.stream:
+                pass
+        finally:
+            await answer.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+
 class Bare:
     """httpx2's client on a transport; events are read by our parser."""
 
@@ -172,13 +200,15 @@ def _body_of(prompt: str, *, streamed: bool = False) -> bytes:
 RAW: Final = "raw sockets"
 LEAN: Final = "on ours"
 OWN: Final = "on httpx2's"
-ALONE: Final = "from memory"
+MEMORY: Final = "from memory"
+ALONE_LEAN: Final = "transport, ours"
+ALONE_OWN: Final = "transport, httpx2's"
 BARE_LEAN: Final = f"httpx2 {LEAN}"
 BARE_OWN: Final = f"httpx2 {OWN}"
 SDK_LEAN: Final = f"SDK {LEAN}"
 SDK_OWN: Final = f"SDK {OWN}"
-BARE_ALONE: Final = f"httpx2 {ALONE}"
-SDK_ALONE: Final = f"SDK {ALONE}"
+BARE_MEMORY: Final = f"httpx2 {MEMORY}"
+SDK_MEMORY: Final = f"SDK {MEMORY}"
 
 READERS: Final[Mapping[str, MakeReader]] = {
     BARE_LEAN: partial(Bare, lean_transport),
@@ -188,7 +218,9 @@ READERS: Final[Mapping[str, MakeReader]] = {
 }
 CLIENTS: Final[Mapping[str, Make]] = {
     RAW: raw,
+    ALONE_LEAN: partial(Alone, lean_transport),
+    ALONE_OWN: partial(Alone, httpx2_transport),
     **READERS,
-    BARE_ALONE: partial(Bare, _FromMemory),
-    SDK_ALONE: partial(Sdk, _FromMemory),
+    BARE_MEMORY: partial(Bare, _FromMemory),
+    SDK_MEMORY: partial(Sdk, _FromMemory),
 }
