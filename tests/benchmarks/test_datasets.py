@@ -13,6 +13,7 @@ from benchmarks.suites.datasets import runs
 TINY = Load(concurrency=3)
 
 
+@pytest.mark.usefixtures("frozen_heap")
 def test_every_case_of_the_datasets_suite_runs_at_a_tiny_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "NINE_TENTHS", 0.2)  # so few rows are made between two looks
     given = ["--suite", "datasets", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]

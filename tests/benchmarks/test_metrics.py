@@ -20,6 +20,7 @@ from synth_actors.policy.latency import LatencySeries
 TINY = Load(concurrency=2, operations=100)
 
 
+@pytest.mark.usefixtures("frozen_heap")
 def test_every_case_of_the_metrics_suite_runs_at_a_tiny_size() -> None:
     given = ["--suite", "metrics", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]
     rows = {row.name: row for row in make_report(parse(given), TINY, "").rows}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.__main__ import make_report
 from benchmarks.arguments import parse
 from benchmarks.case import Load
@@ -10,6 +12,7 @@ from benchmarks.suites import SUITES
 TINY = Load(concurrency=2)
 
 
+@pytest.mark.usefixtures("frozen_heap")
 def test_every_case_of_the_reclaim_suite_runs_at_a_tiny_size() -> None:
     given = ["--suite", "reclaim", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]
     rows = {row.name.partition(": ")[2]: row for row in make_report(parse(given), TINY, "").rows}

@@ -124,6 +124,7 @@ async def test_callers_share_the_operations(callers: int, operations: int, each:
     assert counts == [each] * callers
 
 
+@pytest.mark.usefixtures("frozen_heap")
 def test_every_case_of_the_engine_suite_runs_at_a_tiny_size() -> None:
     arguments = parse(
         ["--suite", "engine", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]

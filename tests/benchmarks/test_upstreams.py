@@ -20,6 +20,7 @@ TINY = Load(concurrency=1, operations=10)
 
 # An SDK that reads a stream on trio leaves httpx2's generators to the garbage collector; our own providers do not.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("frozen_heap")
 def test_every_case_of_the_upstreams_suite_runs_at_a_tiny_size_and_no_call_fails() -> None:
     arguments = parse(
         ["--suite", "upstreams", "--iterations", "1", "--warmup", "0", "--concurrency", str(TINY.concurrency)]

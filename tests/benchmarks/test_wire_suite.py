@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import socket
 import subprocess
@@ -77,9 +76,7 @@ def test_every_case_of_the_wire_suite_runs_at_a_tiny_size_and_no_call_fails_or_i
     monkeypatch.setattr(streams, "SLOW", replace(streams.SLOW, gap_s=0.001))
     for sdk in ("anthropic", "openai"):
         import_module(sdk)
-    gc.collect()
-    gc.freeze()  # each figure is taken after a collection, which would look at all that there is already
-    request.addfinalizer(gc.unfreeze)
+    request.getfixturevalue("frozen_heap")  # with what the SDKs bring
     arguments = parse(["--suite", "wire", "--iterations", "1", "--warmup", "0", "--concurrency", "1"])
     report = make_report(arguments, TINY, "")
     assert report.missing == ()

@@ -21,7 +21,7 @@ FASTER_THAN_SDK = {"openai": 4.0, "anthropic": 2.0}
 
 
 def wire(concurrency: int) -> tuple[Case, ...]:
-    """Calls over HTTP to 127.0.0.1 on our transport and on httpx2's: alone, below httpx2's client, below Anthropic's SDK.
+    """Calls to 127.0.0.1 on our transport and on httpx2's: alone, below httpx2's client, below the Anthropic SDK.
 
     The value is ours, "bare loop" is the same on httpx2's transport; "raw sockets" make the same calls with no client
     library, "from memory" is the same client on a transport that answers without a server: what no transport can beat.
