@@ -22,7 +22,7 @@ demo: $(READY) ## 1,000 rows into customers.jsonl, offline
 	$(BIN)/synth-actors generate examples/customers.schema.json -n 1000 -o customers.jsonl --overwrite
 
 test: $(READY) ## every test, examples and README blocks included, and a seeded twentieth of the soak
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 soak: $(READY) ## the long runs in full: make soak SOAK_COUNT=100000 SOAK_SEED=1
 	$(BIN)/python -m pytest -m soak --soak-count=$(SOAK_COUNT) --soak-seed=$(SOAK_SEED) --hypothesis-seed=$(SOAK_SEED)
