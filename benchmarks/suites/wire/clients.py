@@ -106,19 +106,21 @@ def _http(target: Target, transport: MakeTransport) -> httpx2.AsyncClient:
 
 
 class Alone:
-    """A transport, without a client above it."""
+    """A transport, without a client above it; all calls send one request that is ready."""
 
     def __init__(self, transport: MakeTransport, target: Target) -> None:
         self._transport = transport(target)
-        self._url = httpx2.URL(target.url + _PATHS["anthropic"])
-        self._headers = {"content-type": "application/json"}
-        self._extensions = {"timeout": httpx2.Timeout(_TIMEOUT_S).as_dict()}
+        self._request = httpx2.Request(
+            "POST",
+            target.url + _PATHS["anthropic"],
+            content=_body_of("Otters?"),
+            headers={"content-type": "application/json"},
+            extensions={"timeout": httpx2.Timeout(_TIMEOUT_S).as_dict()},
+        )
 
-    async def call(self, prompt: str) -> None:
+    async def call(self, _prompt: str) -> None:
         """Ask, and read the whole answer."""
-        content, extensions = _body_of(prompt), self._extensions
-        request = httpx2.Request("POST", self._url, content=content, headers=self._headers, extensions=extensions)
-        answer = await self._transport.handle_async_request(request)
+        answer = await self._transport.handle_async_request(self._request)
         try:
             if answer.status_code != 200:
                 raise RuntimeError(f"the server answered {answer.status_code}")
