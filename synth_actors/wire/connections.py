@@ -154,7 +154,10 @@ class Connections:
 
     def _context_for(self, origin: Origin) -> ssl.SSLContext | None:
         if self._context is None and origin.is_tls:
-            self._context = self._certificates()
+            try:
+                self._context = self._certificates()
+            except OSError as exc:  # ssl.SSLError is one
+                raise httpx2.ConnectError(f"no certificates to check the server by: {exc}") from exc
             self._context.set_alpn_protocols(["http/1.1"])
         return self._context
 

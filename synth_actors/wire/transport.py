@@ -46,6 +46,7 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         httpx2.TransportError: what httpx2's own transport raises: ConnectError, ConnectTimeout, WriteError,
             WriteTimeout, ReadError, ReadTimeout, PoolTimeout, RemoteProtocolError, LocalProtocolError,
             UnsupportedProtocol.
+        OSError: (from the constructor) there are no certificates at `verify`.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class LeanTransport(httpx2.AsyncBaseTransport):
         limits: httpx2.Limits = DEFAULT_LIMITS,
         reuse: Reuse | None = None,
     ) -> None:
-        def certificates() -> ssl.SSLContext:  # when they are needed: reading all of them takes 50 ms
-            return context_of(verify, trust_env=trust_env)
+        given = None if verify is True else context_of(verify)
+
+        def certificates() -> ssl.SSLContext:  # when they are needed: reading all of the system's takes 50 ms
+            return given or context_of(True, trust_env=trust_env)
 
         self._connections = Connections(certificates, limits, reuse or Reuse())
 

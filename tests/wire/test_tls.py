@@ -125,6 +125,20 @@ async def test_ours_takes_the_path_of_a_file(certificates: Certificates, tmp_pat
             assert (await client.post(server.url)).content == TEXT
 
 
+async def test_certificates_that_are_not_there_are_said_to_be_missing(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = str(tmp_path / "missing.pem")
+    with pytest.raises(FileNotFoundError):
+        LeanTransport(verify=missing)
+    monkeypatch.setenv("SSL_CERT_FILE", missing)
+    with Scripted(answers, certificates.server()) as server:
+        async with httpx2.AsyncClient(transport=LeanTransport()) as client:
+            with pytest.raises(httpx2.ConnectError, match="no certificates to check the server by"):
+                await client.post(server.url)
+    assert (server.connections, server.heads) == (0, [])
+
+
 async def test_ours_leaves_the_environment_alone_when_told_so(
     certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
