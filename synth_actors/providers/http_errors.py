@@ -90,6 +90,8 @@ _ABOUT_SCHEMA = re.compile(
     r"output_config|output_format|structured[ _]outputs?|response_format|json[_ ]schema|\bschema\b|grammar|guided",
     re.IGNORECASE,
 )
+_TELLING_CHARS = 16
+"""So many say more than an errno or a name."""
 _SHOWN_CHARS = 400
 _QUOTED_CHARS = 80
 ERROR_CHARS = 4 * _SHOWN_CHARS
@@ -270,8 +272,16 @@ def transport_fault(exc: Exception) -> Fault:
 
 def reason(exc: BaseException) -> str:
     """What a chain of causes says: the outer ones are often empty, the telling one is often the last."""
-    texts = dict.fromkeys(text for link in _chain(exc) for text in _said(link))
-    return ": ".join([type(exc).__name__, *list(texts)[:3]])
+    texts: list[str] = []
+    for link in _chain(exc):
+        texts += [text for text in _said(link) if not any(_says_again(text, before) for before in texts)]
+    return ": ".join([type(exc).__name__, *texts[:3]])
+
+
+def _says_again(text: str, before: str) -> bool:
+    """Whether a text is in another, or holds the end of it, which was made of it: a certificate's fault, say."""
+    end = before.rpartition(": ")[2].rstrip(".")
+    return text in before or (len(end) >= _TELLING_CHARS and end in text)
 
 
 def _said(exc: BaseException) -> list[str]:

@@ -12,6 +12,7 @@ from synth_actors.providers.http_errors import (
     FAULT_OF_STATUS,
     fault_of,
     read_error,
+    reason,
     refuses_schema,
     retry_after_s,
     transport_fault,
@@ -172,3 +173,13 @@ def test_a_refused_schema_is_known_by_its_words(status: int, message: str, refus
 )
 def test_only_what_was_never_sent_is_unreachable(exc: Exception, fault: Fault) -> None:
     assert transport_fault(exc) is fault
+
+
+def test_what_a_cause_says_again_at_greater_length_is_said_once() -> None:
+    verified = "unable to get local issuer certificate"
+    broken = httpx2.ConnectError(f"no TLS with host:443: its certificate is not accepted: {verified}")
+    broken.__cause__ = OSError(f"[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: {verified} (_ssl.c:1006)")
+    assert reason(broken) == f"ConnectError: {broken}"
+    refused = httpx2.ConnectError("all attempts to connect to host:9 failed")
+    refused.__cause__ = OSError(111, "Connection refused")
+    assert reason(refused) == f"ConnectError: {refused}: [Errno 111] Connection refused"
