@@ -16,7 +16,7 @@ from tests.providers.server import Server, json_reply
 async def test_the_tenth_request_has_the_headers_of_the_first_but_for_the_length_of_its_body(
     dialect: Dialect, server: Server, transport: Transport
 ) -> None:
-    server.answer = lambda _: json_reply(dialect.whole())
+    server.answer = lambda _: json_reply(dialect.whole(), headers={"set-cookie": "session=7"})
     provider = build_provider(dialect.endpoint(server.url, extra_headers={"x-team": "otters"}), transport)
     for number in range(10):
         await provider.generate(call(prompt="Otters?" * (number + 1)), None)
